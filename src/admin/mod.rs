@@ -1,0 +1,6 @@
+//! For operators: the console (database `pgweir` or `pgbouncer`) and the HTTP port.
+
+pub mod command;
+pub mod console;
+pub mod http;
+pub mod show;

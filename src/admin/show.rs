@@ -1,0 +1,470 @@
+//! The console's tables, with PgBouncer's columns in PgBouncer's order; columns of our own come
+//! after them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::command::Show;
+use super::console::Console;
+use crate::client::info::{ClientInfo, State};
+use crate::pool::stats::Totals;
+use crate::protocol::encode::Column;
+use crate::server::connect::Address;
+use crate::server::{Activity, ServerInfo};
+
+/// A result: columns and rows.
+#[derive(Debug)]
+pub struct Table {
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// `name` and one letter for the type, as in PgBouncer's own tables: s text, i int4, q int8,
+/// N numeric.
+fn columns(list: &[(&'static str, char)]) -> Vec<Column> {
+    list.iter()
+        .map(|(name, kind)| {
+            let (oid, size) = match kind {
+                'i' => (23, 4),
+                'q' => (20, 8),
+                'N' => (1700, -1),
+                _ => (25, -1),
+            };
+            Column { name, oid, size }
+        })
+        .collect()
+}
+
+fn s(value: impl ToString) -> Option<String> {
+    Some(value.to_string())
+}
+
+/// The table for one SHOW.
+pub fn table(console: &Console, show: Show) -> Table {
+    match show {
+        Show::Help => help(),
+        Show::Pools => pools(console),
+        Show::Clients => clients(console),
+        Show::Servers => servers(console),
+        Show::Stats => stats(console),
+        Show::Config => config(console),
+        Show::Databases => databases(console),
+        Show::Lists => lists(console),
+        Show::Version => Table {
+            columns: columns(&[("version", 's')]),
+            rows: vec![vec![s(concat!("pgweir ", env!("CARGO_PKG_VERSION")))]],
+        },
+        Show::State => Table {
+            columns: columns(&[("key", 's'), ("value", 's')]),
+            rows: ["active", "paused", "suspended"]
+                .into_iter()
+                .map(|key| vec![s(key), s(if key == "active" { "yes" } else { "no" })])
+                .collect(),
+        },
+    }
+}
+
+fn help() -> Table {
+    let lines = [
+        "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|LISTS|VERSION|STATE",
+        "RELOAD",
+        "RECONNECT [database]",
+        "KILL_CLIENT id",
+        "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
+    ];
+    Table {
+        columns: columns(&[("command", 's')]),
+        rows: lines.into_iter().map(|l| vec![s(l)]).collect(),
+    }
+}
+
+fn pools(console: &Console) -> Table {
+    let clients = console.directory().all();
+    let rows = console.pools().all().into_iter().map(|pool| {
+        let counts = pool.counts();
+        let mine = |c: &&std::sync::Arc<ClientInfo>| c.database == pool.database;
+        let active = clients.iter().filter(mine);
+        // A waiting client is counted by the pool, which knows its own.
+        let active = active
+            .filter(|c| c.state() != State::Waiting && same_user(&pool.user, c, &pool))
+            .count();
+        let zero = || s(0);
+        vec![
+            s(&pool.database),
+            s(&pool.user),
+            s(active),
+            s(counts.waiting),
+            zero(),
+            zero(),
+            s(counts.lent),
+            zero(),
+            zero(),
+            s(counts.idle),
+            zero(),
+            zero(),
+            s(counts.connecting),
+            s(counts.longest_wait.as_secs()),
+            s(counts.longest_wait.subsec_micros()),
+            s(pool.settings().mode.as_str()),
+            None,
+        ]
+    });
+    Table {
+        columns: columns(&[
+            ("database", 's'),
+            ("user", 's'),
+            ("cl_active", 'i'),
+            ("cl_waiting", 'i'),
+            ("cl_active_cancel_req", 'i'),
+            ("cl_waiting_cancel_req", 'i'),
+            ("sv_active", 'i'),
+            ("sv_active_cancel", 'i'),
+            ("sv_being_canceled", 'i'),
+            ("sv_idle", 'i'),
+            ("sv_used", 'i'),
+            ("sv_tested", 'i'),
+            ("sv_login", 'i'),
+            ("maxwait", 'i'),
+            ("maxwait_us", 'i'),
+            ("pool_mode", 's'),
+            ("load_balance_hosts", 's'),
+        ]),
+        rows: rows.collect(),
+    }
+}
+
+/// With a forced server user all clients of a database share the pool.
+fn same_user(server_user: &str, client: &ClientInfo, pool: &crate::pool::Pool) -> bool {
+    *client.user == *server_user || pool.settings().database.user.is_some()
+}
+
+const SOCKET_COLUMNS: &[(&str, char)] = &[
+    ("type", 's'),
+    ("user", 's'),
+    ("database", 's'),
+    ("replication", 's'),
+    ("state", 's'),
+    ("addr", 's'),
+    ("port", 'i'),
+    ("local_addr", 's'),
+    ("local_port", 'i'),
+    ("connect_time", 's'),
+    ("request_time", 's'),
+    ("wait", 'i'),
+    ("wait_us", 'i'),
+    ("close_needed", 'i'),
+    ("ptr", 's'),
+    ("link", 's'),
+    ("remote_pid", 'i'),
+    ("tls", 's'),
+    ("application_name", 's'),
+    ("prepared_statements", 'i'),
+    ("id", 'q'),
+];
+
+fn address(address: &Address) -> (String, String) {
+    match address {
+        Address::Tcp(a) => (a.ip().to_string(), a.port().to_string()),
+        Address::Unix(_) => ("unix".to_owned(), "0".to_owned()),
+    }
+}
+
+fn link(id: u64) -> Option<String> {
+    s(if id == 0 {
+        String::new()
+    } else {
+        id.to_string()
+    })
+}
+
+fn clients(console: &Console) -> Table {
+    let now = console.now();
+    let mut all = console.directory().all();
+    all.sort_by_key(|c| c.id);
+    let rows = all.iter().map(|c| {
+        let waited = match c.state() {
+            State::Waiting => now.saturating_sub(c.since()),
+            _ => 0,
+        };
+        let ((addr, port), (local, local_port)) = (address(&c.peer), address(&c.local));
+        vec![
+            s("C"),
+            s(&c.user),
+            s(&c.database),
+            s("none"),
+            s(c.state().label()),
+            s(addr),
+            s(port),
+            s(local),
+            s(local_port),
+            s(time(c.connected)),
+            s(time(c.connected)),
+            s(waited / 1000),
+            s(waited % 1000 * 1000),
+            s(0),
+            s(c.id),
+            link(c.server()),
+            s(0),
+            s(if c.tls { "TLS" } else { "" }),
+            s(c.application_name.as_deref().unwrap_or("")),
+            s(c.prepared()),
+            s(c.id),
+        ]
+    });
+    Table {
+        columns: columns(SOCKET_COLUMNS),
+        rows: rows.collect(),
+    }
+}
+
+fn servers(console: &Console) -> Table {
+    let mut all = console.pools().servers();
+    all.sort_by_key(|server| server.id);
+    Table {
+        columns: columns(SOCKET_COLUMNS),
+        rows: all.iter().map(|server| server_row(server)).collect(),
+    }
+}
+
+fn server_row(server: &ServerInfo) -> Vec<Option<String>> {
+    let ((addr, port), (local, local_port)) = (address(&server.peer), address(&server.local));
+    vec![
+        s("S"),
+        s(&server.user),
+        s(&server.database),
+        s("none"),
+        s(server.activity().label()),
+        s(addr),
+        s(port),
+        s(local),
+        s(local_port),
+        s(time(server.connected)),
+        s(time(server.connected)),
+        s(0),
+        s(0),
+        s(0),
+        s(server.id),
+        link(server.client()),
+        s(server.backend_pid),
+        s(if server.tls { "TLS" } else { "" }),
+        s(""),
+        s(server.prepared()),
+        s(server.id),
+    ]
+}
+
+/// Seconds since 1970 as `YYYY-MM-DD HH:MM:SS UTC` (days to civil date after H. Hinnant).
+fn time(at: SystemTime) -> String {
+    let seconds = at
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64);
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+const STATS: &[(&str, fn(&Totals) -> u64)] = &[
+    ("server_assignment_count", |t| t.assignments),
+    ("xact_count", |t| t.transactions),
+    ("query_count", |t| t.queries),
+    ("received", |t| t.received),
+    ("sent", |t| t.sent),
+    ("xact_time", |t| t.transaction_micros),
+    ("query_time", |t| t.query_micros),
+    ("wait_time", |t| t.wait_micros),
+    ("client_parse_count", |t| t.client_parses),
+    ("server_parse_count", |t| t.server_parses),
+    ("bind_count", |t| t.binds),
+    ("client_login_count", |t| t.logins),
+];
+
+const STATS_COLUMNS: &[(&str, char)] = &[
+    ("database", 's'),
+    ("total_server_assignment_count", 'N'),
+    ("total_xact_count", 'N'),
+    ("total_query_count", 'N'),
+    ("total_received", 'N'),
+    ("total_sent", 'N'),
+    ("total_xact_time", 'N'),
+    ("total_query_time", 'N'),
+    ("total_wait_time", 'N'),
+    ("total_client_parse_count", 'N'),
+    ("total_server_parse_count", 'N'),
+    ("total_bind_count", 'N'),
+    ("total_client_login_count", 'N'),
+    ("avg_server_assignment_count", 'N'),
+    ("avg_xact_count", 'N'),
+    ("avg_query_count", 'N'),
+    ("avg_recv", 'N'),
+    ("avg_sent", 'N'),
+    ("avg_xact_time", 'N'),
+    ("avg_query_time", 'N'),
+    ("avg_wait_time", 'N'),
+    ("avg_client_parse_count", 'N'),
+    ("avg_server_parse_count", 'N'),
+    ("avg_bind_count", 'N'),
+    ("avg_client_login_count", 'N'),
+];
+
+/// Totals by database, and averages a second (or, of times, a transaction, query or wait) over the
+/// last full period.
+fn stats(console: &Console) -> Table {
+    let rows = console.totals().into_iter().map(|(database, now, period)| {
+        let seconds = period.seconds.max(1);
+        let since = |value: fn(&Totals) -> u64| value(&period.end) - value(&period.start);
+        let mut row = vec![s(database)];
+        row.extend(STATS.iter().map(|(_, value)| s(value(&now))));
+        row.extend(STATS.iter().map(|(name, value)| {
+            let per = match *name {
+                "xact_time" => since(|t| t.transactions).max(1),
+                "query_time" => since(|t| t.queries).max(1),
+                _ => seconds,
+            };
+            s(since(*value) / per)
+        }));
+        row
+    });
+    Table {
+        columns: columns(STATS_COLUMNS),
+        rows: rows.collect(),
+    }
+}
+
+fn config(console: &Console) -> Table {
+    let rows = console.config().settings().into_iter().map(|setting| {
+        let changeable = if setting.changeable { "yes" } else { "no" };
+        vec![
+            s(setting.key),
+            s(setting.value),
+            s(setting.default),
+            s(changeable),
+        ]
+    });
+    Table {
+        columns: columns(&[
+            ("key", 's'),
+            ("value", 's'),
+            ("default", 's'),
+            ("changeable", 's'),
+        ]),
+        rows: rows.collect(),
+    }
+}
+
+fn databases(console: &Console) -> Table {
+    let config = console.config();
+    let servers = console.pools().servers();
+    let clients = console.directory().all();
+    let entries = config.databases.values().chain(config.fallback.as_ref());
+    let rows = entries.map(|d| {
+        let host = match &d.host {
+            crate::config::Host::Tcp(host) => host.clone(),
+            crate::config::Host::Unix(path) => path.display().to_string(),
+        };
+        let of = |name: &str| name == d.name;
+        vec![
+            s(&d.name),
+            s(host),
+            s(d.port),
+            s(d.dbname.as_deref().unwrap_or(&d.name)),
+            d.user.clone(),
+            s(d.pool_size),
+            s(d.min_pool_size),
+            s(d.reserve_pool_size),
+            s(d.server.lifetime.as_secs()),
+            s(d.pool_mode.as_str()),
+            None,
+            s(d.max_db_connections),
+            s(servers.iter().filter(|x| of(&x.database)).count()),
+            s(d.max_db_client_connections),
+            s(clients.iter().filter(|x| of(&x.database)).count()),
+            s(0),
+            s(0),
+        ]
+    });
+    Table {
+        columns: columns(&[
+            ("name", 's'),
+            ("host", 's'),
+            ("port", 'i'),
+            ("database", 's'),
+            ("force_user", 's'),
+            ("pool_size", 'i'),
+            ("min_pool_size", 'i'),
+            ("reserve_pool_size", 'i'),
+            ("server_lifetime", 'i'),
+            ("pool_mode", 's'),
+            ("load_balance_hosts", 's'),
+            ("max_connections", 'i'),
+            ("current_connections", 'i'),
+            ("max_client_connections", 'i'),
+            ("current_client_connections", 'i'),
+            ("paused", 'i'),
+            ("disabled", 'i'),
+        ]),
+        rows: rows.collect(),
+    }
+}
+
+fn lists(console: &Console) -> Table {
+    let config = console.config();
+    let servers = console.pools().servers();
+    let idle = servers
+        .iter()
+        .filter(|x| x.activity() == Activity::Idle)
+        .count();
+    let rows = [
+        (
+            "databases",
+            config.databases.len() + usize::from(config.fallback.is_some()),
+        ),
+        ("users", config.users.len()),
+        ("peers", 0),
+        ("pools", console.pools().all().len()),
+        ("peer_pools", 0),
+        ("free_clients", 0),
+        ("used_clients", console.directory().len()),
+        ("login_clients", 0),
+        ("free_servers", idle),
+        ("used_servers", servers.len() - idle),
+        ("dns_names", 0),
+        ("dns_zones", 0),
+        ("dns_queries", 0),
+        ("dns_pending", 0),
+    ];
+    Table {
+        columns: columns(&[("list", 's'), ("items", 'i')]),
+        rows: rows.into_iter().map(|(l, n)| vec![s(l), s(n)]).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_calendar_dates() {
+        let at = |seconds| time(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(at(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(at(1_795_441_554), "2026-11-23 13:45:54 UTC");
+    }
+
+    #[test]
+    fn stats_have_as_many_values_as_columns() {
+        assert_eq!(STATS_COLUMNS.len(), 1 + 2 * STATS.len());
+    }
+}

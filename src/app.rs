@@ -1,0 +1,319 @@
+//! The composition root: builds everything from the configuration, runs it, reloads it, ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::admin::console::{Actions, Console, ShutdownMode};
+use crate::admin::http;
+use crate::client::directory::Directory;
+use crate::client::info::{ClientInfo, Clock, Control};
+use crate::client::login::{self, ClientLimits, Door};
+use crate::client::task::{End, Farewell, Surroundings};
+use crate::client::users::Users;
+use crate::config::reload;
+use crate::config::{Config, SslMode};
+use crate::listener::{self, Listener};
+use crate::net::tls_server::TlsServer;
+use crate::pool::Shared;
+use crate::pool::maintain;
+use crate::pool::registry::Pools;
+use crate::worker::Workers;
+
+/// How often deadlines are looked at.
+const SWEEP: Duration = Duration::from_millis(50);
+/// Password hashes computed at once.
+const HASHING: usize = 2;
+
+/// Orders to the running process, from signals and from the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Drain,
+    Now,
+}
+
+/// Everything that can be checked without opening a port.
+///
+/// # Errors
+/// Certificates or keys that cannot be used.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    tls_server(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let shared = Shared::new(runtime.handle().clone(), 1);
+    Pools::new(Arc::new(config.clone()), shared)?;
+    Ok(())
+}
+
+fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
+    if config.client_tls.mode == SslMode::Disable {
+        return Ok(None);
+    }
+    let server = TlsServer::new(&config.client_tls).context("client_tls")?;
+    Ok(Some(Arc::new(server)))
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("control runtime")?;
+    let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
+    let result = control.block_on(serve(config, Arc::clone(&workers)));
+    // Tasks on the control runtime may hold clients; they go first.
+    control.shutdown_timeout(Duration::from_millis(200));
+    if let Ok(workers) = Arc::try_unwrap(workers) {
+        workers.stop();
+    }
+    result
+}
+
+async fn serve(config: Config, workers: Arc<Workers>) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let (orders, mut inbox) = mpsc::unbounded_channel();
+    let door = build(&config, &workers, orders.clone())?;
+    let listeners = listener::bind(&config.listen)?;
+    let http = match &config.http {
+        Some(http) => Some(
+            TcpListener::bind(http.listen)
+                .await
+                .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?,
+        ),
+        None => None,
+    };
+    if let Some(listener) = http {
+        tracing::info!(address = %listener.local_addr()?, "HTTP: /metrics, /healthz, /readyz");
+        tokio::spawn(http::serve(listener, Arc::clone(&door.console)));
+    }
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        tracing::info!(address = listener.address(), "listening");
+        accepting.push(tokio::spawn(accept(Arc::clone(&door), listener)));
+    }
+    tokio::spawn(Arc::clone(&door.console).keep_averages());
+    tokio::spawn(maintain::run(Arc::clone(&door.pools)));
+    tokio::spawn(sweep(Arc::clone(&door)));
+    tokio::spawn(signals(Arc::clone(&door), orders));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers = workers.len(),
+        "pgweir is ready"
+    );
+
+    let Some(Order::Drain) = inbox.recv().await else {
+        return Ok(());
+    };
+    tokio::select! {
+        () = drain(&door) => {}
+        // A second order ends it at once.
+        _ = inbox.recv() => tracing::warn!("second signal: not waiting for clients"),
+    }
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+fn build(
+    config: &Arc<Config>,
+    workers: &Arc<Workers>,
+    orders: mpsc::UnboundedSender<Order>,
+) -> anyhow::Result<Arc<Door>> {
+    let handle = tokio::runtime::Handle::current();
+    let shared = Shared::new(handle, workers.len());
+    let pools = Arc::new(Pools::new(Arc::clone(config), shared)?);
+    let directory = Arc::new(Directory::default());
+    let clock = Clock::start();
+    let surroundings = Arc::new(Surroundings {
+        clock,
+        max_packet_size: config.max_packet_size,
+        farewell: Box::new(Leaving(Arc::clone(&directory))),
+    });
+    let mut mock_key = [0; 32];
+    aws_lc_rs::rand::fill(&mut mock_key).map_err(|_| anyhow::anyhow!("no random numbers"))?;
+    let tls = tls_server(config)?;
+    let door = Arc::new_cyclic(|door| {
+        let remote = Remote {
+            door: door.clone(),
+            orders,
+        };
+        Door {
+            config: ArcSwap::new(Arc::clone(config)),
+            tls: ArcSwapOption::new(tls),
+            console: Console::new(
+                Arc::clone(&pools),
+                Arc::clone(&directory),
+                clock,
+                Box::new(remote),
+                door.clone(),
+            ),
+            pools,
+            directory,
+            workers: Arc::clone(workers),
+            users: Users::default(),
+            surroundings,
+            draining: AtomicBool::new(false),
+            hashing: Arc::new(Semaphore::new(HASHING)),
+            mock_key,
+            limits: ClientLimits::new(config.max_client_conn),
+        }
+    });
+    Ok(door)
+}
+
+async fn accept(door: Arc<Door>, listener: Listener) {
+    loop {
+        let config = door.config.load_full();
+        match listener.accept(&config.listen).await {
+            Ok(accepted) => {
+                tokio::spawn(login::admit(Arc::clone(&door), accepted));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back when clients leave.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Wakes the clients whose deadline has passed.
+async fn sweep(door: Arc<Door>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = door.surroundings.clock.millis(Instant::now());
+        door.directory.for_each(|client| {
+            if client.deadline() <= now {
+                client.request(Control::Deadline);
+            }
+        });
+    }
+}
+
+async fn signals(door: Arc<Door>, orders: mpsc::UnboundedSender<Order>) {
+    let streams = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::quit()),
+    );
+    let (Ok(mut hup), Ok(mut term), Ok(mut int), Ok(mut quit)) = streams else {
+        tracing::error!("cannot handle signals");
+        return;
+    };
+    loop {
+        let order = tokio::select! {
+            _ = hup.recv() => {
+                let door = Arc::clone(&door);
+                match tokio::task::spawn_blocking(move || reload_config(&door)).await {
+                    Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
+                    Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
+                    Err(error) => tracing::error!(%error, "reload failed"),
+                }
+                continue;
+            }
+            _ = term.recv() => Order::Drain,
+            _ = int.recv() => Order::Drain,
+            _ = quit.recv() => Order::Now,
+        };
+        if orders.send(order).is_err() {
+            return;
+        }
+    }
+}
+
+/// No new logins; clients go as their transactions end, and all go when the time is up.
+async fn drain(door: &Door) {
+    door.draining.store(true, Ordering::Relaxed);
+    let limit = door.config.load().shutdown_timeout;
+    tracing::info!(clients = door.directory.len(), ?limit, "shutting down");
+    let deadline = Instant::now() + limit;
+    for client in door.directory.all() {
+        client.request(Control::Drain);
+    }
+    while !door.directory.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for client in door.directory.all() {
+        client.request(Control::Kill);
+    }
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while !door.directory.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Reads the configuration again and applies what can change. Gives warnings.
+fn reload_config(door: &Door) -> Result<Vec<String>, String> {
+    let old = door.config.load_full();
+    let mut new = Config::load(&old.path).map_err(|first| {
+        let all: Vec<String> = first.all().map(ToString::to_string).collect();
+        all.join("\n")
+    })?;
+    let report = reload::diff(&old, &new);
+    reload::keep_fixed(&old, &mut new);
+    // Certificates are read again even if their names are the same.
+    let tls = tls_server(&new).map_err(|e| format!("{e:#}"))?;
+    let new = Arc::new(new);
+    door.pools
+        .apply(Arc::clone(&new))
+        .map_err(|e| e.to_string())?;
+    door.tls.store(tls);
+    door.limits.set_total(new.max_client_conn);
+    door.users.forget();
+    door.config.store(new);
+    tracing::info!(applied = ?report.applied, "configuration reloaded");
+    let keys = report.needs_restart.into_iter();
+    Ok(keys
+        .map(|key| {
+            format!("{key} cannot change while pgweir runs; it keeps its value until a restart")
+        })
+        .collect())
+}
+
+/// Takes clients off the list.
+#[derive(Debug)]
+struct Leaving(Arc<Directory>);
+
+impl Farewell for Leaving {
+    fn gone(&self, info: &ClientInfo, end: &End) {
+        self.0.leave(info);
+        tracing::debug!(client = info.id, database = %info.database, user = %info.user,
+            peer = %info.peer, reason = %end.reason(), "client gone");
+    }
+}
+
+/// What the console can do to the process.
+#[derive(Debug)]
+struct Remote {
+    door: std::sync::Weak<Door>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Actions for Remote {
+    fn reload(&self) -> Result<Vec<String>, String> {
+        match self.door.upgrade() {
+            Some(door) => reload_config(&door),
+            None => Err("shutting down".to_owned()),
+        }
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) {
+        let order = match mode {
+            ShutdownMode::Immediate => Order::Now,
+            ShutdownMode::WaitForServers | ShutdownMode::WaitForClients => Order::Drain,
+        };
+        let _ = self.orders.send(order);
+    }
+}

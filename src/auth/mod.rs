@@ -1,0 +1,8 @@
+//! Proving identity: secrets as stored, and the SCRAM and MD5 computations of both sides.
+//!
+//! Everything here is pure; the exchanges over a socket are in `client::auth` and `server::auth`.
+
+pub mod md5;
+pub mod scram;
+pub mod scram_client;
+pub mod secret;

@@ -1,0 +1,226 @@
+//! What others may know of a client, and how they reach its task.
+//!
+//! A client's task is the only one that touches its sockets and state. Others set a bit of
+//! [`Control`] and wake it.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::{Instant, SystemTime};
+
+use crate::server::connect::Address;
+
+/// Milliseconds since the process started; cheap to keep in an atomic.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    #[inline]
+    pub fn millis(self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.0).as_millis() as u64
+    }
+}
+
+/// No deadline is set.
+pub const NEVER: u64 = u64::MAX;
+
+/// Requests to a client's task, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Control {
+    /// Cancel the running query.
+    Cancel = 1,
+    /// Close the connection now.
+    Kill = 2,
+    /// Close the connection at the end of the transaction.
+    Drain = 4,
+    /// The deadline has passed.
+    Deadline = 8,
+}
+
+/// As `SHOW CLIENTS` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    Idle,
+    Waiting,
+    Active,
+}
+
+impl State {
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Waiting => "waiting",
+            State::Active => "active",
+        }
+    }
+}
+
+/// The key that lets a client cancel its query: `pid` finds it, the secret proves it.
+#[derive(Clone)]
+pub struct CancelKey {
+    pub pid: i32,
+    secret: [u8; 32],
+    length: u8,
+}
+
+impl std::fmt::Debug for CancelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CancelKey({}, ..)", self.pid)
+    }
+}
+
+impl CancelKey {
+    /// `length` is 4 for protocol 3.0 and 32 for 3.2.
+    pub fn new(pid: i32, secret: [u8; 32], length: u8) -> CancelKey {
+        CancelKey {
+            pid,
+            secret,
+            length: length.min(32),
+        }
+    }
+
+    pub fn secret(&self) -> &[u8] {
+        &self.secret[..usize::from(self.length)]
+    }
+
+    /// In constant time.
+    pub fn matches(&self, secret: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.secret(), secret).is_ok()
+    }
+}
+
+#[derive(Debug)]
+pub struct ClientInfo {
+    /// From the same counter as servers' numbers.
+    pub id: u64,
+    pub key: CancelKey,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub application_name: Option<Arc<str>>,
+    pub peer: Address,
+    pub local: Address,
+    pub tls: bool,
+    pub connected: SystemTime,
+    /// [`Clock::millis`] at which the task wants to be woken.
+    deadline: AtomicU64,
+    /// [`Clock::millis`] since which the state holds.
+    since: AtomicU64,
+    /// Number of the server connection that it has; 0 for none.
+    server: AtomicU64,
+    prepared: AtomicU32,
+    control: AtomicU8,
+    state: AtomicU8,
+    waker: OnceLock<Waker>,
+}
+
+/// What is fixed about a client.
+#[derive(Debug)]
+pub struct ClientIdentity {
+    pub id: u64,
+    pub key: CancelKey,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub application_name: Option<Arc<str>>,
+    pub peer: Address,
+    pub local: Address,
+    pub tls: bool,
+}
+
+impl ClientInfo {
+    pub fn new(identity: ClientIdentity) -> ClientInfo {
+        ClientInfo {
+            id: identity.id,
+            key: identity.key,
+            database: identity.database,
+            user: identity.user,
+            application_name: identity.application_name,
+            peer: identity.peer,
+            local: identity.local,
+            tls: identity.tls,
+            connected: SystemTime::now(),
+            deadline: AtomicU64::new(NEVER),
+            since: AtomicU64::new(0),
+            server: AtomicU64::new(0),
+            prepared: AtomicU32::new(0),
+            control: AtomicU8::new(0),
+            state: AtomicU8::new(State::Idle as u8),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// The task introduces itself. A spawned task has one waker for all its life.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    pub fn request(&self, control: Control) {
+        self.control.fetch_or(control as u8, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether there may be a request; costs a load.
+    #[inline]
+    pub fn has_request(&self) -> bool {
+        self.control.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the request, if it was made.
+    pub fn take(&self, control: Control) -> bool {
+        self.control.fetch_and(!(control as u8), Ordering::Acquire) & control as u8 != 0
+    }
+
+    /// The request stays.
+    pub fn is_requested(&self, control: Control) -> bool {
+        self.control.load(Ordering::Acquire) & control as u8 != 0
+    }
+
+    #[inline]
+    pub fn set_deadline(&self, at: u64) {
+        self.deadline.store(at, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn deadline(&self) -> u64 {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub fn set_state(&self, state: State, server: u64, now: u64) {
+        self.state.store(state as u8, Ordering::Relaxed);
+        self.server.store(server, Ordering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
+    }
+
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Idle,
+            1 => State::Waiting,
+            _ => State::Active,
+        }
+    }
+
+    pub fn server(&self) -> u64 {
+        self.server.load(Ordering::Relaxed)
+    }
+
+    pub fn since(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
+    }
+
+    pub fn set_prepared(&self, count: usize) {
+        self.prepared
+            .store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    pub fn prepared(&self) -> u32 {
+        self.prepared.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,488 @@
+//! Letting a client in: who it is, where it wants to go, whether there is room, what it is told.
+//!
+//! Runs on the control runtime; when all is said, the socket moves to a relay worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::auth::{self, AuthError, AuthRequest, Proof};
+use super::directory::Directory;
+use super::info::{ClientIdentity, ClientInfo, Control};
+use super::startup::{self, Opening};
+use super::task::{ClientTask, NewClient, Surroundings};
+use super::users::Users;
+use crate::admin::console::{Console, ConsoleUser};
+use crate::auth::secret::Secret;
+use crate::config::{AuthType, Config, Database};
+use crate::listener::Accepted;
+use crate::net::stream::Stream;
+use crate::net::tls_server::{TlsServer, peer_common_name};
+use crate::pool::Pool;
+use crate::pool::budget::{Budget, Permit};
+use crate::pool::lease::LeaseError;
+use crate::pool::registry::Pools;
+use crate::pool::welcome::WelcomeError;
+use crate::protocol::encode::{self, Severity};
+use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::startup::Startup;
+use crate::server::auth::Credentials;
+use crate::server::connect::Address;
+use crate::session::client::ClientState;
+use crate::session::reported::Reported;
+use crate::worker::Workers;
+
+/// What a login needs to know; shared by all of them.
+#[derive(Debug)]
+pub struct Door {
+    pub config: ArcSwap<Config>,
+    pub tls: ArcSwapOption<TlsServer>,
+    pub pools: Arc<Pools>,
+    pub directory: Arc<Directory>,
+    pub workers: Arc<Workers>,
+    pub users: Users,
+    pub console: Arc<Console>,
+    pub surroundings: Arc<Surroundings>,
+    /// No new logins: the process is shutting down.
+    pub draining: AtomicBool,
+    /// Bounds password hashing.
+    pub hashing: Arc<Semaphore>,
+    /// For the salts of users that do not exist.
+    pub mock_key: [u8; 32],
+    pub limits: ClientLimits,
+}
+
+impl Door {
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Limits on clients: all, of a database, of a user.
+#[derive(Debug)]
+pub struct ClientLimits {
+    total: Arc<Budget>,
+    by_key: Mutex<HashMap<(String, String), Arc<[Arc<Budget>]>>>,
+    by_database: Mutex<HashMap<String, Arc<Budget>>>,
+    by_user: Mutex<HashMap<String, Arc<Budget>>>,
+}
+
+impl ClientLimits {
+    pub fn new(max_client_conn: usize) -> ClientLimits {
+        ClientLimits {
+            total: Budget::new("max_client_conn", max_client_conn),
+            by_key: Mutex::default(),
+            by_database: Mutex::default(),
+            by_user: Mutex::default(),
+        }
+    }
+
+    pub fn set_total(&self, max_client_conn: usize) {
+        self.total.set_limit(max_client_conn);
+    }
+
+    fn enter(
+        &self,
+        config: &Config,
+        database: &Database,
+        name: &str,
+        user: &str,
+    ) -> Result<Permit, Refusal> {
+        let of_database = budget(&self.by_database, name, "max_db_client_connections");
+        of_database.set_limit(database.max_db_client_connections);
+        let of_user = budget(&self.by_user, user, "max_user_client_connections");
+        let entry = config.users.get(user).unwrap_or(&config.default_user);
+        of_user.set_limit(entry.max_user_client_connections);
+        let key = (name.to_owned(), user.to_owned());
+        let budgets = Arc::clone(
+            self.by_key
+                .lock()
+                .entry(key)
+                .or_insert_with(|| vec![self.total.clone(), of_database, of_user].into()),
+        );
+        Permit::acquire(&budgets).map_err(|full| {
+            Refusal::new(
+                sqlstate::TOO_MANY_CONNECTIONS,
+                format!(
+                    "no more connections allowed ({} = {})",
+                    full.name,
+                    full.limit()
+                ),
+            )
+        })
+    }
+}
+
+fn budget(of: &Mutex<HashMap<String, Arc<Budget>>>, key: &str, name: &'static str) -> Arc<Budget> {
+    let mut of = of.lock();
+    let budget = of
+        .entry(key.to_owned())
+        .or_insert_with(|| Budget::new(name, 0));
+    Arc::clone(budget)
+}
+
+/// The client is told, and closed.
+#[derive(Debug)]
+struct Refusal {
+    code: SqlState,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: SqlState, message: impl Into<String>) -> Refusal {
+        Refusal {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// Sees one connection through its login; when this returns, a worker or the console has it, or it
+/// is closed.
+pub async fn admit(door: Arc<Door>, accepted: Accepted) {
+    let config = door.config.load_full();
+    let limit = config.pool_defaults.timeouts.client_login;
+    let peer = accepted.peer.clone();
+    let login = async {
+        let Some((stream, arrival)) = open(&door, &config, accepted).await else {
+            return;
+        };
+        let (database, user) = (
+            arrival.startup.database.clone(),
+            arrival.startup.user.clone(),
+        );
+        match log_in(&door, &config, stream, arrival).await {
+            Ok(()) => tracing::debug!(%database, %user, %peer, "login"),
+            Err((mut stream, refusal)) => {
+                tracing::info!(%database, %user, %peer, reason = refusal.message, "login failed");
+                say_no(&mut stream, &refusal).await;
+            }
+        }
+    };
+    if limit.is_zero() {
+        login.await;
+    } else if timeout(limit, login).await.is_err() {
+        tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+    }
+}
+
+/// Up to the startup message; `None` if there is nothing more to do.
+async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted) -> Option<(Stream, Arrival)> {
+    let tls = door.tls.load_full();
+    let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
+    match opened {
+        Ok(Opening::Startup(stream, startup)) => {
+            let arrival = Arrival {
+                startup,
+                tls,
+                peer: accepted.peer,
+                local: accepted.local,
+            };
+            Some((stream, arrival))
+        }
+        Ok(Opening::Cancel { pid, secret }) => {
+            // Nobody is told whether there was such a key.
+            match door.directory.find(pid, &secret) {
+                Some(client) => client.request(Control::Cancel),
+                None => tracing::debug!(peer = %accepted.peer, "cancel request with unknown key"),
+            }
+            None
+        }
+        Err(error) => {
+            tracing::debug!(peer = %accepted.peer, %error, "connection closed before login");
+            None
+        }
+    }
+}
+
+/// A client that has said what it wants.
+struct Arrival {
+    startup: Startup,
+    tls: Option<Arc<TlsServer>>,
+    peer: Address,
+    local: Address,
+}
+
+async fn say_no(stream: &mut Stream, refusal: &Refusal) {
+    let mut out = Vec::new();
+    encode::error(
+        &mut out,
+        Severity::Fatal,
+        refusal.code,
+        &refusal.message,
+        None,
+    );
+    let _ = stream.write_all(&out).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Whether this is the name of the console's database.
+fn is_console(database: &str) -> bool {
+    matches!(database, "pgweir" | "pgbouncer")
+}
+
+async fn log_in(
+    door: &Arc<Door>,
+    config: &Config,
+    mut stream: Stream,
+    arrival: Arrival,
+) -> Result<(), (Stream, Refusal)> {
+    match check(door, config, &mut stream, &arrival).await {
+        Ok(Admission::Console(user)) => {
+            let welcome = console_welcome();
+            if stream.write_all(&welcome).await.is_ok() {
+                let console = Arc::clone(&door.console);
+                tokio::spawn(crate::admin::console::serve(stream, user, console));
+            }
+            Ok(())
+        }
+        Ok(Admission::Client(entry)) => {
+            let out = introduction(&entry);
+            if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
+                door.directory.leave(&entry.info);
+                return Ok(());
+            }
+            settle(door, stream, *entry);
+            Ok(())
+        }
+        Err(refusal) => Err((stream, refusal)),
+    }
+}
+
+enum Admission {
+    Console(ConsoleUser),
+    Client(Box<Entry>),
+}
+
+/// A client that is let in.
+struct Entry {
+    info: Arc<ClientInfo>,
+    pool: Arc<Pool>,
+    state: ClientState,
+    reported: Reported,
+    permit: Permit,
+}
+
+async fn check(
+    door: &Arc<Door>,
+    config: &Config,
+    stream: &mut Stream,
+    arrival: &Arrival,
+) -> Result<Admission, Refusal> {
+    let startup = &arrival.startup;
+    if let Some(unknown) = &startup.negotiate {
+        let mut out = Vec::new();
+        encode::negotiate_protocol_version(&mut out, startup.minor, unknown);
+        let sent = stream.write_all(&out).await;
+        sent.map_err(|e| Refusal::new(sqlstate::CONNECTION_FAILURE, e.to_string()))?;
+    }
+    if startup.replication.is_some() {
+        return Err(Refusal::new(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "replication connections are not supported",
+        ));
+    }
+    if is_console(&startup.database) {
+        let proof = prove(door, config, stream, arrival, "").await?;
+        drop(proof);
+        return console_user(config, &startup.user).map(Admission::Console);
+    }
+    if door.draining.load(Ordering::Relaxed) {
+        return Err(Refusal::new(
+            sqlstate::ADMIN_SHUTDOWN,
+            "server shutting down",
+        ));
+    }
+    let Some(database) = config.database(&startup.database) else {
+        let message = format!("no such database: {}", startup.database);
+        return Err(Refusal::new(sqlstate::INVALID_CATALOG_NAME, message));
+    };
+    // Room first: a full house should not cost a password check.
+    let permit = door
+        .limits
+        .enter(config, &database, &startup.database, &startup.user)?;
+    let proof = prove(door, config, stream, arrival, &startup.database).await?;
+    let pool = door.pools.get(&startup.database, &database, &startup.user);
+    if database.user.is_none() {
+        if let Some(password) = &proof.password {
+            pool.offer_credentials(Credentials::Secret(Secret::Plain(password.as_str().into())));
+        } else if let Some(keys) = proof.keys {
+            pool.offer_credentials(Credentials::ScramKeys(keys));
+        }
+    }
+    let welcome = pool.welcome(&startup.parameters).await;
+    let (settings, reported) = welcome.map_err(unwelcome)?;
+    pool.shard(crate::worker::Home::Control).logins.add(1);
+    let info = enter(door, arrival, &pool, stream.is_tls())?;
+    Ok(Admission::Client(Box::new(Entry {
+        info,
+        pool,
+        state: ClientState::new(settings, reported.clone()),
+        reported,
+        permit,
+    })))
+}
+
+fn unwelcome(error: WelcomeError) -> Refusal {
+    match error {
+        WelcomeError::Refused { code, message } => Refusal::new(SqlState::new(&code), message),
+        WelcomeError::Lease(LeaseError::Outage(outage)) => {
+            Refusal::new(SqlState::new(&outage.code), outage.message)
+        }
+        WelcomeError::Lease(LeaseError::QueueFull) => {
+            Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, error.to_string())
+        }
+        error => Refusal::new(sqlstate::CONNECTION_FAILURE, error.to_string()),
+    }
+}
+
+/// Asks the client for its proof.
+async fn prove(
+    door: &Arc<Door>,
+    config: &Config,
+    stream: &mut Stream,
+    arrival: &Arrival,
+    database: &str,
+) -> Result<Proof, Refusal> {
+    let user = &arrival.startup.user;
+    let wants_secret = matches!(
+        config.auth.auth_type,
+        AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
+    );
+    let secret = if wants_secret {
+        let found = door.users.secret(config, &door.pools, database, user).await;
+        let secret = found.map_err(|error| {
+            tracing::warn!(%user, %error, "cannot look a user up");
+            Refusal::new(sqlstate::CONNECTION_FAILURE, "user look-up failed")
+        })?;
+        door.users
+            .for_login(config.auth.auth_type, user, secret, &door.hashing)
+            .await
+    } else {
+        None
+    };
+    if config.auth.auth_type == AuthType::Trust && !config.users.contains_key(user) {
+        return Err(Refusal::new(
+            sqlstate::INVALID_AUTHORIZATION,
+            format!("no such user: {user}"),
+        ));
+    }
+    let end_point = arrival.tls.as_ref().filter(|_| stream.is_tls());
+    let common_name = peer_common_name(stream);
+    let request = AuthRequest {
+        auth_type: config.auth.auth_type,
+        user,
+        secret: secret.as_ref(),
+        end_point: end_point.and_then(|t| t.end_point()),
+        common_name: common_name.as_deref(),
+        mock_key: &door.mock_key,
+        hashing: &door.hashing,
+    };
+    auth::authenticate(stream, &request).await.map_err(|error| {
+        let code = match &error {
+            AuthError::Failed(_) => sqlstate::INVALID_PASSWORD,
+            AuthError::Protocol(_) => sqlstate::PROTOCOL_VIOLATION,
+            _ => sqlstate::INVALID_AUTHORIZATION,
+        };
+        Refusal::new(code, error.to_string())
+    })
+}
+
+fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {
+    let is_admin = config.admin_users.iter().any(|u| u == user);
+    if !is_admin && !config.stats_users.iter().any(|u| u == user) {
+        return Err(Refusal::new(
+            sqlstate::INSUFFICIENT_PRIVILEGE,
+            "not allowed: the user is neither in admin_users nor in stats_users",
+        ));
+    }
+    Ok(ConsoleUser {
+        name: user.to_owned(),
+        is_admin,
+    })
+}
+
+fn enter(
+    door: &Door,
+    arrival: &Arrival,
+    pool: &Pool,
+    tls: bool,
+) -> Result<Arc<ClientInfo>, Refusal> {
+    let startup = &arrival.startup;
+    let name = startup.parameters.iter().rev();
+    let name = name
+        .clone()
+        .find(|(n, _)| n.eq_ignore_ascii_case("application_name"));
+    let identity = |key| ClientIdentity {
+        id: door.pools.shared().new_id(),
+        key,
+        database: Arc::clone(&pool.database),
+        // Mostly the pool's own, which need not be stored again.
+        user: if *pool.user == *startup.user {
+            Arc::clone(&pool.user)
+        } else {
+            startup.user.as_str().into()
+        },
+        application_name: name.map(|(_, v)| v.as_str().into()),
+        peer: arrival.peer.clone(),
+        local: arrival.local.clone(),
+        tls,
+    };
+    door.directory
+        .enter(startup.minor >= 2, |key| ClientInfo::new(identity(key)))
+        .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
+}
+
+fn introduction(entry: &Entry) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(encode::AUTHENTICATION_OK);
+    for (name, value) in entry.reported.entries() {
+        encode::parameter_status(&mut out, name, value);
+    }
+    encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
+    encode::ready_for_query(&mut out, b'I');
+    out
+}
+
+fn console_welcome() -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(encode::AUTHENTICATION_OK);
+    for (name, value) in [
+        (
+            "server_version",
+            concat!(env!("CARGO_PKG_VERSION"), "/pgweir"),
+        ),
+        ("client_encoding", "UTF8"),
+        ("server_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "GMT"),
+        ("standard_conforming_strings", "on"),
+        ("is_superuser", "on"),
+        ("integer_datetimes", "on"),
+    ] {
+        encode::parameter_status(&mut out, name, value);
+    }
+    encode::backend_key_data(&mut out, 0, &[0; 4]);
+    encode::ready_for_query(&mut out, b'I');
+    out
+}
+
+/// The socket moves to its worker.
+fn settle(door: &Arc<Door>, stream: Stream, entry: Entry) {
+    let worker = door.workers.pick();
+    door.workers.send(ClientTask::new(NewClient {
+        stream,
+        state: entry.state,
+        info: entry.info,
+        pool: entry.pool,
+        worker,
+        context: Arc::clone(&door.surroundings),
+        permit: entry.permit,
+    }));
+}

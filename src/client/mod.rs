@@ -1,0 +1,11 @@
+//! The client's side: from the accepted socket to the last message.
+//!
+//! [`startup`] and [`auth`] find out who it is, [`login`] lets it in, [`task`] serves it.
+
+pub mod auth;
+pub mod directory;
+pub mod info;
+pub mod login;
+pub mod startup;
+pub mod task;
+pub mod users;

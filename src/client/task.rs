@@ -1,0 +1,455 @@
+//! A client's task: the spine of pgweir.
+//!
+//! ```text
+//!   idle ── bytes ──> detached ── needs a server ──> waiting ──> attached
+//!     ^                  ^                                          │ transaction over
+//!     └── nothing left ──┴──────────────────────────────────────────┘
+//! ```
+//!
+//! Written as a `Future` by hand, because its size counts: most clients are idle, and an idle one
+//! holds no buffers and no state of a transaction. Those are in [`Active`], which is taken from
+//! the worker when bytes arrive and given back when nothing is left to do.
+//!
+//! Each state has one step; a step does what can be done without waiting and says how to go on.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::info::{ClientInfo, Clock, Control, State};
+use crate::net::stream::Stream;
+use crate::pool::Pool;
+use crate::pool::budget::Permit;
+use crate::pool::core::{Checkout, Granted, Ticket};
+use crate::protocol::encode::{self, Severity};
+use crate::protocol::sqlstate::{self, SqlState};
+use crate::server::{Activity, Server};
+use crate::session::client::{ClientState, Detached};
+use crate::session::detached::{self, Wants};
+use crate::session::downstream::{Exchange, Link, Rules};
+use crate::worker::Worker;
+
+mod attached;
+mod end;
+mod io_steps;
+mod timeouts;
+
+pub use end::End;
+use io_steps::Fill;
+
+/// Bytes read at once from a client, and from a server.
+const UP_BUFFER: usize = 16 * 1024;
+const DOWN_BUFFER: usize = 64 * 1024;
+
+/// What a client has only while it is not idle.
+#[derive(Debug)]
+pub struct Active {
+    x: Exchange,
+    phase: Phase,
+    /// When the present wait or transaction began.
+    began: Option<Instant>,
+    /// When the statement that runs began.
+    statement_began: Option<Instant>,
+    /// The running statement is being cancelled, for this reason.
+    cancelling: Option<timeouts::Expired>,
+    /// The client's side cannot take more at the moment.
+    blocked: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No server connection; see [`detached`].
+    Detached,
+    Waiting(Ticket),
+    Attached(Box<Server>),
+}
+
+impl Default for Active {
+    fn default() -> Active {
+        Active {
+            x: Exchange::new(UP_BUFFER, DOWN_BUFFER),
+            phase: Phase::Detached,
+            began: None,
+            statement_began: None,
+            cancelling: None,
+            blocked: false,
+        }
+    }
+}
+
+impl Active {
+    /// For the next client.
+    pub fn clear(&mut self) {
+        self.x.clear();
+        self.phase = Phase::Detached;
+        self.began = None;
+        self.statement_began = None;
+        self.cancelling = None;
+        self.blocked = false;
+    }
+}
+
+/// How a task goes on after a step.
+enum Step {
+    Again,
+    /// Nothing can be done before something happens.
+    Wait,
+    /// Nothing is left to do: back to idle.
+    Idle,
+    End(End),
+}
+
+/// Ends a client's presence in all lists when its task ends, however it ends.
+pub trait Farewell: Send + Sync + std::fmt::Debug {
+    fn gone(&self, info: &ClientInfo, end: &End);
+}
+
+/// A logged-in client.
+#[derive(Debug)]
+pub struct ClientTask {
+    stream: Stream,
+    state: ClientState,
+    info: Arc<ClientInfo>,
+    pool: Arc<Pool>,
+    worker: Arc<Worker>,
+    context: Arc<Surroundings>,
+    active: Option<Box<Active>>,
+    _permit: Permit,
+    done: bool,
+}
+
+/// What is the same for all clients.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub clock: Clock,
+    pub max_packet_size: usize,
+    pub farewell: Box<dyn Farewell>,
+}
+
+/// What a task is made of.
+pub struct NewClient {
+    pub stream: Stream,
+    pub state: ClientState,
+    pub info: Arc<ClientInfo>,
+    pub pool: Arc<Pool>,
+    pub worker: Arc<Worker>,
+    pub context: Arc<Surroundings>,
+    /// Counts against the limits on clients as long as the task lives.
+    pub permit: Permit,
+}
+
+impl ClientTask {
+    pub fn new(new: NewClient) -> ClientTask {
+        ClientTask {
+            stream: new.stream,
+            state: new.state,
+            info: new.info,
+            pool: new.pool,
+            worker: new.worker,
+            context: new.context,
+            active: None,
+            _permit: new.permit,
+            done: false,
+        }
+    }
+
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// The task is on its worker's thread now.
+    ///
+    /// # Errors
+    /// The socket could not be registered; the client is gone.
+    pub fn arrive(&mut self) -> io::Result<()> {
+        self.set_idle_deadline(Instant::now());
+        self.stream.rehome()
+    }
+}
+
+impl Future for ClientTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        task.info.set_waker(cx.waker());
+        loop {
+            let step = if task.active.is_some() {
+                task.step_active(cx)
+            } else {
+                task.step_idle(cx)
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Poll::Pending,
+                Step::Idle => task.become_idle(),
+                Step::End(end) => {
+                    task.finish(&end);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ClientTask {
+    /// The worker stops, or the task has ended by itself.
+    fn drop(&mut self) {
+        if !self.done {
+            self.finish(&End::Stopped);
+        }
+    }
+}
+
+impl ClientTask {
+    fn step_idle(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.info.has_request()
+            && let Some(end) = self.idle_request()
+        {
+            return Step::End(end);
+        }
+        match self.stream.poll_read_ready(cx) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok(())) => {
+                self.active = Some(self.worker.take_active());
+                Step::Again
+            }
+            Poll::Ready(Err(error)) => Step::End(End::from_read(error)),
+        }
+    }
+
+    /// Why an idle client must go, if it must.
+    fn idle_request(&mut self) -> Option<End> {
+        // There is nothing to cancel.
+        self.info.take(Control::Cancel);
+        if self.info.is_requested(Control::Kill) {
+            return Some(End::Killed);
+        }
+        if self.info.is_requested(Control::Drain) {
+            return Some(End::ShuttingDown);
+        }
+        self.info
+            .take(Control::Deadline)
+            .then_some(End::ClientIdleTimeout)
+    }
+
+    fn become_idle(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.worker.give_active(active);
+        }
+    }
+
+    fn step_active(&mut self, cx: &mut Context<'_>) -> Step {
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        match active.phase {
+            Phase::Detached => self.step_detached(cx),
+            Phase::Waiting(ticket) => self.step_waiting(cx, ticket),
+            Phase::Attached(_) => self.step_attached(cx),
+        }
+    }
+
+    /// Answers what needs no server connection, and looks for one when something does.
+    fn step_detached(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.info.has_request()
+            && let Some(end) = self.idle_request()
+        {
+            return Step::End(end);
+        }
+        match self.flush_down(cx) {
+            Poll::Ready(Ok(())) => {}
+            // More requests are not read before the answers are taken.
+            Poll::Pending => return Step::Wait,
+            Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+        }
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        let wants = detached::requests(
+            &mut self.state,
+            &mut active.x,
+            rules(&self.pool, self.context.max_packet_size),
+        );
+        match wants {
+            Err(violation) => Step::End(End::Violation(violation)),
+            Ok(Wants::Terminate) => Step::End(End::Terminated),
+            Ok(Wants::Server) => self.begin_checkout(cx),
+            Ok(Wants::Bytes) if active.x.down.pending_len() > 0 => Step::Again,
+            Ok(Wants::Bytes) => match self.fill_up(cx) {
+                Poll::Ready(Ok(Fill::Eof)) => Step::End(End::Eof),
+                Poll::Ready(Ok(_)) => Step::Again,
+                Poll::Ready(Err(error)) => Step::End(End::from_read(error)),
+                Poll::Pending => match &self.active {
+                    Some(active) if active.x.up.is_empty() => Step::Idle,
+                    _ => Step::Wait,
+                },
+            },
+        }
+    }
+
+    fn begin_checkout(&mut self, cx: &mut Context<'_>) -> Step {
+        let now = Instant::now();
+        if self.pool.is_closed() {
+            return Step::End(End::DatabaseGone);
+        }
+        let home = self.worker.home();
+        let checkout = self
+            .pool
+            .checkout(home, now, cx.waker(), &self.state.settings);
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        active.began = Some(now);
+        match checkout {
+            Checkout::Ready(server) => self.attach(server, now),
+            Checkout::Wait(ticket) => {
+                active.phase = Phase::Waiting(ticket);
+                self.set_wait_deadline(now);
+                Step::Again
+            }
+            Checkout::Refused => {
+                let limit = self.pool.settings().limits.max_queue;
+                self.refuse(
+                    sqlstate::TOO_MANY_CONNECTIONS,
+                    &format!("too many clients wait for a server connection (max_queue = {limit})"),
+                );
+                Step::Again
+            }
+        }
+    }
+
+    fn step_waiting(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Step {
+        match self.pool.take(ticket) {
+            Granted::Server(server) => return self.attach(server, Instant::now()),
+            Granted::Failed => {
+                self.set_detached();
+                return self.refuse_for_outage();
+            }
+            Granted::NotYet => {}
+        }
+        if self.info.has_request()
+            && let Some(step) = self.waiting_request(ticket)
+        {
+            return step;
+        }
+        // A client that has gone must not keep its place.
+        match self.fill_up(cx) {
+            Poll::Pending => Step::Wait,
+            Poll::Ready(Ok(Fill::Bytes)) => Step::Again,
+            Poll::Ready(Ok(Fill::Full)) => Step::Wait,
+            Poll::Ready(gone) => {
+                self.pool.cancel_wait(ticket, self.worker.home());
+                self.set_detached();
+                Step::End(gone.map_or_else(End::from_read, |_| End::Eof))
+            }
+        }
+    }
+
+    fn waiting_request(&mut self, ticket: Ticket) -> Option<Step> {
+        let killed = self.info.is_requested(Control::Kill);
+        let cancelled = self.info.take(Control::Cancel);
+        let expired = self.info.take(Control::Deadline);
+        if !(killed || cancelled || expired) {
+            return None;
+        }
+        self.pool.cancel_wait(ticket, self.worker.home());
+        self.set_detached();
+        if killed {
+            return Some(Step::End(End::Killed));
+        }
+        if cancelled {
+            let text = "canceling statement due to user request";
+            self.refuse(sqlstate::QUERY_CANCELED, text);
+        } else {
+            self.pool.shard(self.worker.home()).timeouts.add(1);
+            let limit = self.pool.settings().timeouts.query_wait;
+            self.refuse(
+                sqlstate::TOO_MANY_CONNECTIONS,
+                &format!("query_wait_timeout: no server connection became free within {limit:?}"),
+            );
+        }
+        Some(Step::Again)
+    }
+
+    fn attach(&mut self, mut server: Box<Server>, now: Instant) -> Step {
+        if server.move_to(self.worker.home()).is_err() {
+            self.pool.discard(server, "cannot be moved to its worker");
+            self.set_detached();
+            return Step::Again;
+        }
+        let Some(active) = self.active.as_mut() else {
+            self.pool.release(server, self.worker.home(), now);
+            return Step::Idle;
+        };
+        let shard = self.pool.shard(self.worker.home());
+        shard.assignments.add(1);
+        if let Some(since) = active.began.replace(now) {
+            shard
+                .wait_micros
+                .add_time(now.saturating_duration_since(since));
+        }
+        server.info.set_activity(Activity::Active, self.info.id);
+        let millis = self.context.clock.millis(now);
+        self.info.set_state(State::Active, server.info.id, millis);
+        let mut link = Link {
+            client: &mut self.state,
+            server: &mut server.state,
+            x: &mut active.x,
+            rules: rules(&self.pool, self.context.max_packet_size),
+        };
+        link.attached();
+        active.phase = Phase::Attached(server);
+        active.statement_began = Some(now);
+        self.set_running_deadline(now);
+        Step::Again
+    }
+
+    fn set_detached(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.phase = Phase::Detached;
+            active.began = None;
+        }
+        self.set_idle_deadline(Instant::now());
+    }
+
+    /// Answers the request that could not be served, and skips it; the client goes on.
+    fn refuse(&mut self, code: SqlState, message: &str) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let up = &mut active.x.up;
+        let simple = matches!(up.unscanned().first(), Some(b'Q' | b'F'));
+        if simple && let Ok(Some(header)) = crate::protocol::frame::header(up.unscanned()) {
+            up.skip(header.total);
+        }
+        let out = active.x.down.insert();
+        encode::error(out, Severity::Error, code, message, None);
+        if simple {
+            encode::ready_for_query(out, b'I');
+        } else {
+            self.state.detached = Detached::SkippingToSync;
+        }
+    }
+
+    fn refuse_for_outage(&mut self) -> Step {
+        let (code, message) = match self.pool.outage() {
+            Some(outage) => (outage.code, outage.message),
+            None => ("08006".to_owned(), "no server connection".to_owned()),
+        };
+        let code = SqlState::new(&code);
+        self.refuse(code, &message);
+        Step::Again
+    }
+}
+
+fn rules(pool: &Pool, max_packet_size: usize) -> Rules<'_> {
+    Rules {
+        registry: &pool.statements,
+        session_state: pool.settings().session_state,
+        max_packet_size,
+    }
+}

@@ -1,0 +1,434 @@
+//! A client with a server connection: relaying, and giving the connection back.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::io_steps::Fill;
+use super::{ClientTask, End, Phase, Step, rules};
+use crate::client::info::{Control, State};
+use crate::config::{PoolMode, SessionStatePolicy};
+use crate::pool::recycle::Work;
+use crate::protocol::sqlstate::{self, SqlState};
+use crate::server::cancel;
+use crate::session::client::{Detached, Failure};
+use crate::session::downstream::Link;
+use crate::session::upstream::Progress;
+
+/// The server connection is lost to the client; what becomes of it otherwise.
+pub(super) enum Fate {
+    Discard(&'static str),
+    Recycle(Work),
+}
+
+static LOST: Failure = Failure {
+    code: sqlstate::CONNECTION_FAILURE,
+    message: "the server connection of this transaction was lost",
+};
+
+/// Runs `$body` with a [`Link`] named `$link` of an attached client; gives `None` if it is not
+/// attached.
+macro_rules! with_link {
+    ($task:expr, |$link:ident| $body:expr) => {
+        match $task.active.as_mut() {
+            Some(active) => match &mut active.phase {
+                Phase::Attached(server) => {
+                    #[allow(unused_mut)]
+                    let mut $link = Link {
+                        client: &mut $task.state,
+                        server: &mut server.state,
+                        x: &mut active.x,
+                        rules: rules(&$task.pool, $task.context.max_packet_size),
+                    };
+                    Some($body)
+                }
+                _ => None,
+            },
+            None => None,
+        }
+    };
+}
+
+impl ClientTask {
+    /// Moves what can be moved in both directions.
+    pub(super) fn step_attached(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.info.has_request()
+            && let Some(step) = self.attached_request()
+        {
+            return step;
+        }
+        // Client to server.
+        let progress = match with_link!(self, |link| link.requests()) {
+            Some(Ok(progress)) => progress,
+            Some(Err(violation)) => return Step::End(End::Violation(violation)),
+            None => return Step::Again,
+        };
+        match self.flush_up(cx) {
+            Poll::Ready(Err(error)) => return self.server_gone(Some(error)),
+            Poll::Ready(Ok(())) => {
+                if progress == Progress::Terminate {
+                    return Step::End(End::Terminated);
+                }
+                if let Some(step) = self.after_requests() {
+                    return step;
+                }
+            }
+            Poll::Pending => {}
+        }
+        // Server to client; not read faster than the client takes it.
+        let mut waits = true;
+        // A short answer of our own goes out together with the server's that is to follow.
+        let flushed = if self.may_hold_back() {
+            Poll::Ready(Ok(()))
+        } else {
+            self.flush_down(cx)
+        };
+        match flushed {
+            Poll::Ready(Ok(())) => match self.receive(cx) {
+                Poll::Ready(step @ Step::Again) => {
+                    // The answer goes out before anything else is done.
+                    match self.flush_down(cx) {
+                        Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+                        Poll::Ready(Ok(())) => self.unblock(),
+                        Poll::Pending => self.block(),
+                    }
+                    return step;
+                }
+                Poll::Ready(step) => return step,
+                Poll::Pending => {}
+            },
+            Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+            Poll::Pending => self.block(),
+        }
+        // More from the client, also to notice that it has gone.
+        match self.fill_up(cx) {
+            Poll::Ready(Ok(Fill::Bytes)) => waits = false,
+            Poll::Ready(Ok(Fill::Eof)) => return Step::End(End::Eof),
+            Poll::Ready(Err(error)) => return Step::End(End::from_read(error)),
+            Poll::Ready(Ok(Fill::Full)) | Poll::Pending => {}
+        }
+        if waits { Step::Wait } else { Step::Again }
+    }
+
+    fn may_hold_back(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| {
+            let owed = match &active.phase {
+                Phase::Attached(server) => !server.state.backlog.is_empty(),
+                _ => false,
+            };
+            owed && !active.blocked && active.x.down.pending_len() <= 4096
+        })
+    }
+
+    /// Reads from the server and looks at what it says.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        match self.fill_down(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(Fill::Bytes)) => {}
+            Poll::Ready(Ok(Fill::Eof)) => return Poll::Ready(self.server_gone(None)),
+            Poll::Ready(Err(error)) => return Poll::Ready(self.server_gone(Some(error))),
+            Poll::Ready(Ok(Fill::Full)) => return Poll::Pending,
+        }
+        match with_link!(self, |link| link.answers()) {
+            Some(Err(violation)) => {
+                tracing::warn!(pool = ?self.pool, client = self.info.id, error = %violation,
+                    "server connection out of step");
+                let message = "protocol violation by the server";
+                Poll::Ready(self.abandon(
+                    sqlstate::PROTOCOL_VIOLATION,
+                    message,
+                    Fate::Discard("protocol violation"),
+                ))
+            }
+            _ => Poll::Ready(Step::Again),
+        }
+    }
+
+    /// All complete requests are sent. Gives the server connection back if nothing is owed on it.
+    fn after_requests(&mut self) -> Option<Step> {
+        let active = self.active.as_mut()?;
+        let Phase::Attached(server) = &mut active.phase else {
+            return Some(Step::Again);
+        };
+        if let Some(error) = active.x.replay_error.take() {
+            let end = End::Fatal(
+                SqlState::new(&error.code),
+                format!(
+                    "a setting of this session can no longer be made: {}",
+                    error.message
+                ),
+            );
+            return Some(Step::End(end));
+        }
+        let quiet = server.state.backlog.is_empty() && !active.x.group.open && !active.x.retry;
+        if !quiet || active.x.up.in_message() {
+            if active.statement_began.is_none() {
+                self.statement_begins();
+            }
+            return None;
+        }
+        if !server.state.is_idle() {
+            if active.statement_began.is_some() {
+                self.statement_ends(false);
+            }
+            return self.statement_mode_violation();
+        }
+        if active.statement_began.is_none() && active.began.is_none() {
+            // Pinned or in session mode, and nothing new: it stays as it is.
+            return self.drain_if_asked();
+        }
+        self.transaction_over()
+    }
+
+    fn transaction_over(&mut self) -> Option<Step> {
+        let settings = self.pool.settings();
+        let (mode, policy) = (settings.mode, settings.session_state);
+        let always = settings.database.server.reset_query_always;
+        drop(settings);
+        let active = self.active.as_mut()?;
+        if !active.x.ask_values.is_empty() {
+            with_link!(self, |link| link.ask_for_values());
+            return Some(Step::Again);
+        }
+        let active = self.active.as_mut()?;
+        let asks =
+            active.x.probe && policy != SessionStatePolicy::Allow && mode != PoolMode::Session;
+        if asks {
+            with_link!(self, |link| link.ask_for_pins());
+            return Some(Step::Again);
+        }
+        self.statement_ends(true);
+        let active = self.active.as_mut()?;
+        let Phase::Attached(server) = &mut active.phase else {
+            return Some(Step::Again);
+        };
+        if std::mem::take(&mut active.x.settings_unknown) {
+            server.state.settings = None;
+        }
+        let keeps = mode == PoolMode::Session
+            || (policy != SessionStatePolicy::Allow && !self.state.pins.is_empty());
+        if keeps {
+            self.note_pin(mode);
+            self.set_idle_deadline(Instant::now());
+            return self.drain_if_asked();
+        }
+        Some(self.release(always))
+    }
+
+    fn note_pin(&mut self, mode: PoolMode) {
+        if mode != PoolMode::Session {
+            self.pool.shard(self.worker.home()).pins.add(1);
+            let pins: Vec<_> = self.state.pins.iter().map(|p| p.label()).collect();
+            tracing::debug!(pool = ?self.pool, client = self.info.id, ?pins, "client is pinned");
+        }
+    }
+
+    /// Shutting down: a client that is in no transaction goes, though it holds a server.
+    fn drain_if_asked(&mut self) -> Option<Step> {
+        self.info
+            .is_requested(Control::Drain)
+            .then_some(Step::End(End::ShuttingDown))
+    }
+
+    fn statement_mode_violation(&mut self) -> Option<Step> {
+        if self.pool.settings().mode != PoolMode::Statement {
+            return None;
+        }
+        let message = "transaction blocks not allowed in statement pooling mode".to_owned();
+        Some(Step::End(End::Fatal(sqlstate::PROTOCOL_VIOLATION, message)))
+    }
+
+    /// The connection goes back to the pool.
+    fn release(&mut self, reset: bool) -> Step {
+        let home = self.worker.home();
+        let Some(server) = self.unlink() else {
+            return Step::Again;
+        };
+        if reset {
+            self.pool.recycle(server, Work::Reset);
+        } else {
+            self.pool.release(server, home, Instant::now());
+        }
+        Step::Again
+    }
+
+    /// Client and server go separate ways; the client is detached.
+    pub(super) fn unlink(&mut self) -> Option<Box<crate::server::Server>> {
+        let active = self.active.as_mut()?;
+        let phase = std::mem::replace(&mut active.phase, Phase::Detached);
+        active.x.detach();
+        active.began = None;
+        active.statement_began = None;
+        active.cancelling = None;
+        self.set_idle_deadline(Instant::now());
+        match phase {
+            Phase::Attached(server) => {
+                server.info.set_prepared(server.state.prepared_count());
+                self.info.set_prepared(self.state.statement_count());
+                Some(server)
+            }
+            Phase::Waiting(ticket) => {
+                self.pool.cancel_wait(ticket, self.worker.home());
+                None
+            }
+            Phase::Detached => None,
+        }
+    }
+
+    fn attached_request(&mut self) -> Option<Step> {
+        if self.info.is_requested(Control::Kill) {
+            return Some(Step::End(End::Killed));
+        }
+        if self.info.take(Control::Cancel) {
+            self.send_cancel();
+        }
+        if self.info.take(Control::Deadline) {
+            return self.deadline_passed();
+        }
+        None
+    }
+
+    /// Asks the server to stop what it is doing for this client. The connection is not given to
+    /// anyone else while the request is under way.
+    pub(super) fn send_cancel(&mut self) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let Phase::Attached(server) = &mut active.phase else {
+            return;
+        };
+        if server.state.backlog.is_empty() {
+            return;
+        }
+        self.pool.shard(self.worker.home()).cancels.add(1);
+        let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
+        let (info, under_way) = (server.info.clone(), server.cancels.clone());
+        self.pool.shared().control.spawn(async move {
+            if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
+            {
+                tracing::warn!(server = info.id, %error, "cancel request failed");
+            }
+            drop(under_way);
+        });
+    }
+
+    fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
+        let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
+        tracing::info!(pool = ?self.pool, client = self.info.id, error = ?error, last_words = ?words,
+            "server connection lost");
+        match words {
+            Some(words) => self.abandon(
+                SqlState::new(&words.code),
+                &words.message,
+                Fate::Discard("server closed the connection"),
+            ),
+            None => self.abandon(
+                sqlstate::CONNECTION_FAILURE,
+                "server closed the connection unexpectedly",
+                Fate::Discard("server conn crashed?"),
+            ),
+        }
+    }
+
+    /// Takes the server connection away from the client in the middle of things, and answers
+    /// everything that it had asked for with an error.
+    pub(super) fn abandon(&mut self, code: SqlState, message: &str, fate: Fate) -> Step {
+        let Some(active) = self.active.as_mut() else {
+            return Step::Again;
+        };
+        let group_open = active.x.group.open;
+        let unspeakable = active.x.down.half_forwarded();
+        let Phase::Attached(server) = &mut active.phase else {
+            return Step::Again;
+        };
+        let in_transaction = server.state.status != b'I';
+        // How many answers the client still waits for, each ended by ReadyForQuery.
+        let visible = || server.state.backlog.iter().filter(|e| e.is_visible());
+        let owed = visible().filter(|e| e.ends_with_ready()).count();
+        let in_group = group_open || (owed == 0 && visible().next().is_some());
+        active.x.up.drop_pending();
+        active.x.down.drop_unread();
+        if let Some(server) = self.unlink() {
+            match fate {
+                Fate::Discard(why) => self.pool.discard(server, why),
+                Fate::Recycle(work) => self.pool.recycle(server, work),
+            }
+        }
+        self.state.pins = Default::default();
+        self.state.settings = self.state.committed.clone();
+        self.state.savepoints = None;
+        if unspeakable {
+            return Step::End(End::ServerLost);
+        }
+        self.answer_owed(code, message, owed, in_group, in_transaction);
+        Step::Again
+    }
+
+    fn answer_owed(
+        &mut self,
+        code: SqlState,
+        message: &str,
+        owed: usize,
+        in_group: bool,
+        in_transaction: bool,
+    ) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let out = active.x.down.insert();
+        let status = if in_transaction { b'E' } else { b'I' };
+        for _ in 0..owed {
+            super::encode::error(out, super::Severity::Error, code, message, None);
+            super::encode::ready_for_query(out, status);
+        }
+        if in_group && owed == 0 {
+            super::encode::error(out, super::Severity::Error, code, message, None);
+        }
+        self.state.detached = match (in_transaction, in_group) {
+            (false, false) => Detached::Ready,
+            (false, true) => Detached::SkippingToSync,
+            (true, false) => Detached::FailedTransaction,
+            (true, true) => Detached::FailedSkippingToSync,
+        };
+        if in_transaction && owed == 0 && !in_group {
+            // Nobody was waiting: the next statement is told.
+            self.state.failure = Some(&LOST);
+        }
+    }
+
+    fn statement_begins(&mut self) {
+        let now = Instant::now();
+        if let Some(active) = self.active.as_mut() {
+            active.statement_began = Some(now);
+            active.began.get_or_insert(now);
+        }
+        let (server, millis) = (self.info.server(), self.context.clock.millis(now));
+        self.info.set_state(State::Active, server, millis);
+        self.set_running_deadline(now);
+    }
+
+    /// Takes the time; between statements of a transaction the client may idle only so long.
+    fn statement_ends(&mut self, transaction_too: bool) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let now = Instant::now();
+        let shard = self.pool.shard(self.worker.home());
+        if let Some(began) = active.statement_began.take() {
+            shard
+                .query_micros
+                .add_time(now.saturating_duration_since(began));
+        }
+        active.cancelling = None;
+        active.x.cancel_text = None;
+        shard.take(&mut active.x.tally);
+        if transaction_too {
+            if let Some(began) = active.began.take() {
+                shard
+                    .transaction_micros
+                    .add_time(now.saturating_duration_since(began));
+            }
+        } else {
+            self.set_idle_in_transaction_deadline(now);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Deadlines. A client's task writes when it wants to be woken; a coarse sweep over all clients
+//! wakes it. So no timer is armed for a query.
+
+use std::time::{Duration, Instant};
+
+use super::attached::Fate;
+use super::{ClientTask, End, Phase, Step};
+use crate::client::info::{NEVER, State};
+use crate::pool::recycle::Work;
+use crate::protocol::sqlstate;
+use crate::session::client::Failure;
+
+/// Why a running statement is being cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    Statement,
+}
+
+static IDLE_IN_TRANSACTION: Failure = Failure {
+    code: sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
+    message: "idle transaction timeout: the transaction was rolled back (idle_transaction_timeout)",
+};
+static TRANSACTION: Failure = Failure {
+    code: sqlstate::TRANSACTION_TIMEOUT,
+    message: "transaction timeout: the transaction was rolled back (transaction_timeout)",
+};
+const STATEMENT: &str = "query timeout: the statement was cancelled (query_timeout)";
+
+impl ClientTask {
+    fn deadline_at(&self, from: Instant, after: Duration) -> u64 {
+        if after.is_zero() {
+            return NEVER;
+        }
+        self.context.clock.millis(from + after)
+    }
+
+    pub(super) fn set_idle_deadline(&self, now: Instant) {
+        let millis = self.context.clock.millis(now);
+        let server = match self.active.as_ref().map(|a| &a.phase) {
+            Some(Phase::Attached(server)) => server.info.id,
+            _ => 0,
+        };
+        self.info.set_state(State::Idle, server, millis);
+        let limit = self.pool.settings().timeouts.client_idle;
+        self.info.set_deadline(self.deadline_at(now, limit));
+    }
+
+    pub(super) fn set_wait_deadline(&self, now: Instant) {
+        let millis = self.context.clock.millis(now);
+        self.info.set_state(State::Waiting, 0, millis);
+        let limit = self.pool.settings().timeouts.query_wait;
+        self.info.set_deadline(self.deadline_at(now, limit));
+    }
+
+    fn transaction_deadline(&self) -> u64 {
+        let began = self.active.as_ref().and_then(|a| a.began);
+        let limit = self.pool.settings().timeouts.transaction;
+        began.map_or(NEVER, |began| self.deadline_at(began, limit))
+    }
+
+    pub(super) fn set_running_deadline(&self, now: Instant) {
+        let statement = self.deadline_at(now, self.pool.settings().timeouts.query);
+        self.info
+            .set_deadline(statement.min(self.transaction_deadline()));
+    }
+
+    pub(super) fn set_idle_in_transaction_deadline(&self, now: Instant) {
+        let idle = self.deadline_at(now, self.pool.settings().timeouts.idle_transaction);
+        self.info
+            .set_deadline(idle.min(self.transaction_deadline()));
+    }
+
+    /// The client does not take its answer: it may hold the server only so long.
+    pub(super) fn block(&mut self) {
+        if let Some(active) = self.active.as_mut()
+            && !active.blocked
+        {
+            active.blocked = true;
+            let limit = self.pool.settings().timeouts.client_write;
+            let at = self.deadline_at(Instant::now(), limit);
+            self.info.set_deadline(self.info.deadline().min(at));
+        }
+    }
+
+    pub(super) fn unblock(&mut self) {
+        if let Some(active) = self.active.as_mut()
+            && active.blocked
+        {
+            active.blocked = false;
+            if let Some(began) = active.statement_began {
+                self.set_running_deadline(began);
+            }
+        }
+    }
+
+    /// The sweep has found the deadline passed, while the client has a server connection.
+    pub(super) fn deadline_passed(&mut self) -> Option<Step> {
+        let now = Instant::now();
+        let millis = self.context.clock.millis(now);
+        if millis < self.info.deadline() {
+            // It was moved meanwhile.
+            return None;
+        }
+        let timeouts = self.pool.settings().timeouts.clone();
+        let active = self.active.as_mut()?;
+        let Phase::Attached(server) = &active.phase else {
+            return None;
+        };
+        let idle = server.state.backlog.is_empty();
+        let in_transaction = server.state.status != b'I';
+        self.pool.shard(self.worker.home()).timeouts.add(1);
+        if active.blocked {
+            return Some(Step::End(End::SlowReader));
+        }
+        if idle && !in_transaction {
+            return Some(Step::End(End::ClientIdleTimeout));
+        }
+        if self.transaction_deadline() <= millis {
+            let work = if idle { Work::RollBack } else { Work::Cancel };
+            return Some(self.end_transaction(&TRANSACTION, work));
+        }
+        if idle {
+            return Some(self.end_transaction(&IDLE_IN_TRANSACTION, Work::RollBack));
+        }
+        let active = self.active.as_mut()?;
+        if active.cancelling.is_some() {
+            // It did not stop in time.
+            let fate = Fate::Discard("cancel_wait_timeout");
+            return Some(self.abandon(sqlstate::QUERY_CANCELED, STATEMENT, fate));
+        }
+        active.cancelling = Some(Expired::Statement);
+        active.x.cancel_text = Some(STATEMENT);
+        self.send_cancel();
+        self.info
+            .set_deadline(self.deadline_at(now, timeouts.cancel_wait));
+        None
+    }
+
+    fn end_transaction(&mut self, failure: &'static Failure, work: Work) -> Step {
+        let step = self.abandon(failure.code, failure.message, Fate::Recycle(work));
+        if self.state.failure.is_some() {
+            self.state.failure = Some(failure);
+        }
+        step
+    }
+}

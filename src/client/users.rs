@@ -1,0 +1,168 @@
+//! Where users' secrets come from: the configuration, or `auth_query` on a server, remembered for
+//! a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::auth::scram::{ITERATIONS, ScramVerifier};
+use crate::auth::secret::Secret;
+use crate::config::{AuthType, Config};
+use crate::pool::lease::LeaseError;
+use crate::pool::registry::Pools;
+use crate::server::dialogue::DialogueError;
+
+/// So many answers of `auth_query` are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// The look-up could not be made. It says nothing about the user.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error("auth_query: {0}")]
+    Lease(#[from] LeaseError),
+    #[error("auth_query: {0}")]
+    Dialogue(#[from] DialogueError),
+    #[error("auth_query: no such database: {0}")]
+    Database(String),
+}
+
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    secret: Option<Secret>,
+}
+
+/// By database and user.
+type Key = (String, String);
+
+#[derive(Debug, Default)]
+pub struct Users {
+    looked_up: Mutex<HashMap<Key, Known>>,
+    /// SCRAM verifiers made from passwords: by user, with the password they were made from.
+    derived: Mutex<HashMap<String, (Arc<str>, Secret)>>,
+}
+
+impl Users {
+    /// The secret of `user`, if there is such a user and it has one.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub async fn secret(
+        &self,
+        config: &Config,
+        pools: &Pools,
+        database: &str,
+        user: &str,
+    ) -> Result<Option<Secret>, LookupError> {
+        if let Some(user) = config.users.get(user) {
+            return Ok(user.secret.clone());
+        }
+        let (Some(query), Some(asker)) = (&config.auth.query, &config.auth.user) else {
+            return Ok(None);
+        };
+        let database = config.auth.dbname.as_deref().unwrap_or(database);
+        let key = (database.to_owned(), user.to_owned());
+        if let Some(known) = self.remembered(&key, config.auth.query_ttl) {
+            return Ok(known);
+        }
+        let secret = look_up(config, pools, database, asker, query, user).await?;
+        self.remember(key, secret.clone());
+        Ok(secret)
+    }
+
+    /// The secret in the form that the login needs: a password becomes a SCRAM verifier, once, on a
+    /// thread of its own.
+    pub async fn for_login(
+        &self,
+        auth_type: AuthType,
+        user: &str,
+        secret: Option<Secret>,
+        hashing: &Semaphore,
+    ) -> Option<Secret> {
+        let password = match secret {
+            Some(Secret::Plain(password)) if auth_type == AuthType::ScramSha256 => password,
+            other => return other,
+        };
+        if let Some((from, derived)) = self.derived.lock().get(user)
+            && *from == password
+        {
+            return Some(derived.clone());
+        }
+        let _permit = hashing.acquire().await.ok()?;
+        let mut salt = [0; 16];
+        aws_lc_rs::rand::fill(&mut salt).ok()?;
+        let from = Arc::clone(&password);
+        let derive = move || ScramVerifier::derive(&from, &salt, ITERATIONS);
+        let verifier = tokio::task::spawn_blocking(derive).await.ok()?;
+        let derived = Secret::Scram(verifier.to_string().into());
+        let mut all = self.derived.lock();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(user.to_owned(), (password, derived.clone()));
+        Some(derived)
+    }
+
+    fn remembered(&self, key: &Key, ttl: Duration) -> Option<Option<Secret>> {
+        let looked_up = self.looked_up.lock();
+        let known = looked_up.get(key)?;
+        (known.at.elapsed() < ttl).then(|| known.secret.clone())
+    }
+
+    fn remember(&self, key: Key, secret: Option<Secret>) {
+        let mut looked_up = self.looked_up.lock();
+        if looked_up.len() >= REMEMBERED {
+            looked_up.clear();
+        }
+        let at = Instant::now();
+        looked_up.insert(key, Known { at, secret });
+    }
+
+    /// The configuration has changed, or a password was wrong: ask again.
+    pub fn forget(&self) {
+        self.looked_up.lock().clear();
+        self.derived.lock().clear();
+    }
+}
+
+async fn look_up(
+    config: &Config,
+    pools: &Pools,
+    database: &str,
+    asker: &str,
+    query: &str,
+    user: &str,
+) -> Result<Option<Secret>, LookupError> {
+    let entry = config
+        .database(database)
+        .ok_or_else(|| LookupError::Database(database.to_owned()))?;
+    let pool = pools.get(database, &entry, asker);
+    let mut lease = pool.lease().await?;
+    // No setting of a client may act on this query, search_path least of all.
+    lease.server().forget_settings().await?;
+    let answer = lease.server().with_parameters(query, &[user]).await;
+    let rows = match answer {
+        Ok(rows) => rows,
+        Err(error @ DialogueError::Server { .. }) => {
+            lease.release();
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    lease.release();
+    // The first column is the user's name, the second the secret, NULL for one that may not log in.
+    let secret = rows.into_iter().next().and_then(|mut row| {
+        if row.len() >= 2 {
+            row.swap_remove(1)
+        } else {
+            None
+        }
+    });
+    Ok(secret
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|text| !text.is_empty())
+        .map(|text| Secret::from(text.as_str())))
+}

@@ -1,0 +1,48 @@
+use clap::error::ErrorKind;
+
+use super::*;
+
+fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from([&["pgweir"], args].concat())
+}
+
+#[test]
+fn a_configuration_file_is_all_it_needs() {
+    let cli = parse(&["a.toml"]).unwrap();
+    assert_eq!(cli.config, PathBuf::from("a.toml"));
+    assert!(!cli.check && !cli.quiet);
+    assert_eq!(cli.log_filter("warn"), "warn");
+    let missing = parse(&[]).unwrap_err().kind();
+    assert_eq!(missing, ErrorKind::MissingRequiredArgument);
+}
+
+#[test]
+fn verbosity_goes_before_the_file() {
+    let filter = |args| parse(args).unwrap().log_filter("warn").to_owned();
+    assert_eq!(filter(&["-v", "a.toml"]), "debug");
+    assert_eq!(filter(&["-vv", "a.toml"]), "trace");
+    assert_eq!(filter(&["a.toml", "--quiet"]), "off");
+    let both = parse(&["-q", "-v", "a.toml"]).unwrap_err().kind();
+    assert_eq!(both, ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn check_is_asked_for() {
+    assert!(parse(&["--check", "a.toml"]).unwrap().check);
+}
+
+#[test]
+fn the_version_is_one_line_as_in_pgbouncer() {
+    for flag in ["--version", "-V"] {
+        let shown = parse(&[flag]).unwrap_err();
+        assert_eq!(shown.kind(), ErrorKind::DisplayVersion);
+        let expected = format!("pgweir {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(shown.to_string(), expected);
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+}

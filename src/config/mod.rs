@@ -1,0 +1,317 @@
+//! The configuration as the rest of pgweir sees it: resolved, validated, immutable.
+//!
+//! `raw` mirrors the file, `resolve` applies defaults and checks, and the result, [`Config`], is
+//! shared behind an `Arc`. Nothing here is global: a reload builds a new `Config` and hands it to
+//! whoever needs it.
+
+pub mod cli;
+mod error;
+mod outside;
+mod raw;
+pub mod reload;
+mod resolve;
+mod settings;
+mod source;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::secret::Secret;
+
+pub use error::ConfigError;
+pub use outside::{Nowhere, Outside, System};
+pub use settings::Setting;
+
+/// Name of the pool that serves every database without an entry of its own.
+pub const FALLBACK: &str = "*";
+
+/// Everything the file says, with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the file was read from; reload reads it again.
+    pub path: PathBuf,
+    pub listen: Listen,
+    /// Threads that serve clients, at least 1: the file's 0 is replaced by the number of cores.
+    pub workers: usize,
+    /// Most clients connected at once, in the whole process (`max_client_conn`).
+    pub max_client_conn: usize,
+    /// Most server connections at once, in the whole process; 0 is unlimited.
+    pub max_server_conn: usize,
+    /// Largest message accepted from a client, in bytes (`max_packet_size`).
+    pub max_packet_size: usize,
+    /// How long a drain after SIGTERM or SIGINT may take before clients are cut off.
+    pub shutdown_timeout: Duration,
+    pub log: Log,
+    pub http: Option<Http>,
+    pub client_tls: ClientTls,
+    pub auth: Auth,
+    /// By the name clients connect to, without the fallback.
+    pub databases: BTreeMap<String, Arc<Database>>,
+    /// `[pools."*"]`: serves any database name that has no entry of its own.
+    pub fallback: Option<Arc<Database>>,
+    /// What `[general]` and `[server_tls]` say for all pools; each began as a copy of this.
+    pub pool_defaults: Arc<Database>,
+    pub users: BTreeMap<String, Arc<User>>,
+    /// Used for a user that has no entry (looked up with `auth_query`).
+    pub default_user: Arc<User>,
+    pub admin_users: Vec<String>,
+    pub stats_users: Vec<String>,
+}
+
+impl Config {
+    /// Reads, resolves and checks a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something in it is wrong: see [`ConfigError::all`].
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let problem = format!("cannot read the configuration file: {error}");
+            ConfigError::new(path, None, String::new(), &problem)
+        })?;
+        Config::parse_with(&text, path, &System)
+    }
+
+    /// Resolves and checks a text by itself, without looking at the machine (see [`Nowhere`]).
+    /// `path` is only for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        Config::parse_with(text, path, &Nowhere)
+    }
+
+    /// Resolves and checks a text, asking `outside` for what is not in it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse_with(
+        text: &str,
+        path: &Path,
+        outside: &dyn Outside,
+    ) -> Result<Config, ConfigError> {
+        let source = source::Source::parse(text)
+            .map_err(|error| ConfigError::new(path, error.line, String::new(), &error.message))?;
+        let mut problems = error::Problems::new(path, &source);
+        let file = raw::File::read(source.root(), &mut problems);
+        // What was read only in part would fail later checks that have nothing to say.
+        let mut problems = problems.or_stop()?;
+        let config = resolve::resolve(file, path, outside, &mut problems);
+        problems.or_stop()?;
+        Ok(config)
+    }
+
+    /// The entry that serves clients which ask for `name`.
+    pub fn database(&self, name: &str) -> Option<Arc<Database>> {
+        self.databases.get(name).or(self.fallback.as_ref()).cloned()
+    }
+}
+
+/// Where clients reach us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Resolved TCP addresses; empty means no TCP listener. `*` is `0.0.0.0` and `::`, which can
+    /// both be bound only if the second is for IPv6 alone (`IPV6_V6ONLY`).
+    pub tcp: Vec<SocketAddr>,
+    /// 0 lets the operating system choose, for tests.
+    pub port: u16,
+    /// Directory of the Unix socket `.s.PGSQL.PORT`; `None` means no Unix listener.
+    pub unix_socket_dir: Option<PathBuf>,
+    pub unix_socket_mode: u32,
+    pub backlog: u32,
+    pub tcp_keepalive: bool,
+    pub tcp_keepidle: Option<Duration>,
+    pub tcp_keepintvl: Option<Duration>,
+    pub tcp_keepcnt: Option<u32>,
+    pub tcp_user_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A tracing-subscriber filter, for example `info` or `info,pgweir::client=debug`.
+    pub level: String,
+    pub connections: bool,
+    pub disconnections: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    pub listen: SocketAddr,
+}
+
+/// `sslmode`, with libpq's meanings (PostgreSQL docs, 34.19 "SSL Support").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    pub mode: SslMode,
+    pub key_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    pub mode: SslMode,
+    pub ca_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+}
+
+/// How a client must prove who it is (`auth_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthType {
+    /// No proof; the user must exist.
+    Trust,
+    /// Any user name, no proof; the database must force a server user.
+    Any,
+    /// Cleartext password, refused unless the connection is TLS or a Unix socket.
+    Plain,
+    /// MD5, or SCRAM when the stored secret is a SCRAM verifier (as PgBouncer and PostgreSQL do).
+    Md5,
+    ScramSha256,
+    /// A client certificate whose CN is the user name.
+    Cert,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    pub auth_type: AuthType,
+    /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.
+    pub query: Option<String>,
+    /// The user as whom `query` runs; must be in `[users]`.
+    pub user: Option<String>,
+    /// Database where `query` runs; default: the one that the client asked for.
+    pub dbname: Option<String>,
+    /// How long a looked-up secret may be reused.
+    pub query_ttl: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    Session,
+    Transaction,
+    Statement,
+}
+
+/// What to do with a statement whose effect on the session cannot be replayed elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionStatePolicy {
+    /// Keep the server connection with the client until the state is gone.
+    Pin,
+    /// Refuse the statement with an error that names it.
+    Reject,
+    /// Let it through and release as usual; the state may be lost or seen by others.
+    Allow,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// Host name or IP address.
+    Tcp(String),
+    /// Directory that holds `.s.PGSQL.PORT`.
+    Unix(PathBuf),
+}
+
+/// One `[pools.NAME]` entry.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub name: String,
+    pub host: Host,
+    pub port: u16,
+    /// Name on the server; `None`: the name that the client gave.
+    pub dbname: Option<String>,
+    /// Forced server user; `None`: the client's own.
+    pub user: Option<String>,
+    /// Password of the forced user.
+    pub password: Option<Secret>,
+    pub pool_size: usize,
+    pub min_pool_size: usize,
+    pub reserve_pool_size: usize,
+    pub reserve_pool_timeout: Duration,
+    /// Server connections over all users of this database; 0 is unlimited.
+    pub max_db_connections: usize,
+    /// Clients of this database; 0 is unlimited.
+    pub max_db_client_connections: usize,
+    pub pool_mode: PoolMode,
+    pub session_state: SessionStatePolicy,
+    pub server_tls: ServerTls,
+    pub server: ServerSettings,
+    pub timeouts: Timeouts,
+    /// Most clients waiting for a server connection of one pool; 0 is unlimited.
+    pub max_queue: usize,
+    /// Prepared statements kept on one server connection; 0 turns the tracking off.
+    pub max_prepared_statements: usize,
+    /// Runs once on every new server connection.
+    pub connect_query: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    pub lifetime: Duration,
+    pub idle_timeout: Duration,
+    /// An idle server connection older than this is checked before it is used.
+    pub check_delay: Duration,
+    /// `None`: an empty query.
+    pub check_query: Option<String>,
+    pub reset_query: Option<String>,
+    /// Run the reset query in transaction mode too, after every transaction.
+    pub reset_query_always: bool,
+    pub connect_timeout: Duration,
+    /// How long logins may fail before waiting clients are told instead of kept.
+    pub login_retry: Duration,
+    /// Hand out the connection that was idle longest instead of the one used last.
+    pub round_robin: bool,
+}
+
+/// Zero (`Duration::ZERO`) turns a timeout off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One statement.
+    pub query: Duration,
+    pub transaction: Duration,
+    pub idle_transaction: Duration,
+    pub client_idle: Duration,
+    pub client_login: Duration,
+    /// Waiting for a server connection.
+    pub query_wait: Duration,
+    /// From the CancelRequest of an expired statement to dropping its server connection.
+    pub cancel_wait: Duration,
+    /// A client that does not read its answer holds a server connection at most this long.
+    pub client_write: Duration,
+}
+
+/// One `[users.NAME]` entry; `None` inherits from the database.
+#[derive(Debug, Clone, Default)]
+pub struct User {
+    pub name: String,
+    pub secret: Option<Secret>,
+    pub pool_mode: Option<PoolMode>,
+    pub pool_size: Option<usize>,
+    pub reserve_pool_size: Option<usize>,
+    /// Server connections of this user; 0 is unlimited.
+    pub max_user_connections: usize,
+    /// Client connections of this user; 0 is unlimited.
+    pub max_user_client_connections: usize,
+    pub query_timeout: Option<Duration>,
+    pub transaction_timeout: Option<Duration>,
+    pub idle_transaction_timeout: Option<Duration>,
+    pub client_idle_timeout: Option<Duration>,
+    pub query_wait_timeout: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests;

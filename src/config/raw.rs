@@ -1,0 +1,276 @@
+//! The file as it is written: one struct per section, a field per key, `None` for what is absent.
+//!
+//! Types and ranges of single values are checked here, and so are unknown keys; what the values
+//! mean together is [`super::resolve`]'s business. Every mistake is collected, not only the first.
+
+mod fields;
+mod secret;
+mod unknown;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::error::Problems;
+use super::units::{Count, FileMode, Interval, List, Port, Size};
+use super::{AuthType, PoolMode, SessionStatePolicy, SslMode};
+pub(super) use fields::fields;
+pub(super) use secret::SecretSource;
+
+/// The whole file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub general: General,
+    /// The pool keys of `[general]` and all of `[server_tls]`.
+    pub pool_defaults: PoolKeys,
+    pub server_tls: ServerTls,
+    pub log: Log,
+    pub http: Option<Http>,
+    pub client_tls: ClientTls,
+    pub auth: Auth,
+    pub pools: BTreeMap<String, Pool>,
+    pub users: BTreeMap<String, User>,
+}
+
+/// `[general]`, without the keys that a pool may override.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct General {
+    pub listen_addr: Option<List>,
+    pub listen_port: Option<Port>,
+    pub unix_socket_dir: Option<PathBuf>,
+    pub unix_socket_mode: Option<FileMode>,
+    pub listen_backlog: Option<Count>,
+    pub tcp_keepalive: Option<bool>,
+    pub tcp_keepidle: Option<Interval>,
+    pub tcp_keepintvl: Option<Interval>,
+    pub tcp_keepcnt: Option<Count>,
+    pub tcp_user_timeout: Option<Interval>,
+    pub workers: Option<Count>,
+    pub max_client_conn: Option<Count>,
+    pub max_server_conn: Option<Count>,
+    pub max_packet_size: Option<Size>,
+    pub shutdown_timeout: Option<Interval>,
+    pub client_login_timeout: Option<Interval>,
+    pub admin_users: Option<List>,
+    pub stats_users: Option<List>,
+    pub default_pool_size: Option<Count>,
+    pub max_user_connections: Option<Count>,
+    pub max_user_client_connections: Option<Count>,
+}
+
+/// The keys that `[general]` and every `[pools.NAME]` have in common.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PoolKeys {
+    pub pool_mode: Option<PoolMode>,
+    pub session_state: Option<SessionStatePolicy>,
+    pub min_pool_size: Option<Count>,
+    pub reserve_pool_size: Option<Count>,
+    pub reserve_pool_timeout: Option<Interval>,
+    pub max_db_connections: Option<Count>,
+    pub max_db_client_connections: Option<Count>,
+    pub max_queue: Option<Count>,
+    pub max_prepared_statements: Option<Count>,
+    pub server_lifetime: Option<Interval>,
+    pub server_idle_timeout: Option<Interval>,
+    pub server_check_delay: Option<Interval>,
+    pub server_check_query: Option<String>,
+    pub server_reset_query: Option<String>,
+    pub server_reset_query_always: Option<bool>,
+    pub server_connect_timeout: Option<Interval>,
+    pub server_login_retry: Option<Interval>,
+    pub server_round_robin: Option<bool>,
+    pub query_timeout: Option<Interval>,
+    pub transaction_timeout: Option<Interval>,
+    pub idle_transaction_timeout: Option<Interval>,
+    pub client_idle_timeout: Option<Interval>,
+    pub query_wait_timeout: Option<Interval>,
+    pub cancel_wait_timeout: Option<Interval>,
+    pub client_write_timeout: Option<Interval>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Log {
+    pub level: Option<String>,
+    pub connections: Option<bool>,
+    pub disconnections: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Http {
+    pub listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ClientTls {
+    pub sslmode: Option<SslMode>,
+    pub key_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ServerTls {
+    pub sslmode: Option<SslMode>,
+    pub ca_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Auth {
+    #[serde(rename = "type")]
+    pub auth_type: Option<AuthType>,
+    pub query: Option<String>,
+    pub user: Option<String>,
+    pub dbname: Option<String>,
+    pub query_ttl: Option<Interval>,
+}
+
+/// `[pools.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    pub own: PoolOwn,
+    pub keys: PoolKeys,
+    pub server_tls: ServerTls,
+}
+
+/// The keys that only `[pools.NAME]` has.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PoolOwn {
+    pub host: Option<String>,
+    pub port: Option<Port>,
+    pub dbname: Option<String>,
+    pub user: Option<String>,
+    pub password: Option<SecretSource>,
+    pub pool_size: Option<Count>,
+    pub connect_query: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct User {
+    pub password: Option<SecretSource>,
+    pub pool_mode: Option<PoolMode>,
+    pub pool_size: Option<Count>,
+    pub reserve_pool_size: Option<Count>,
+    pub max_user_connections: Option<Count>,
+    pub max_user_client_connections: Option<Count>,
+    pub query_timeout: Option<Interval>,
+    pub transaction_timeout: Option<Interval>,
+    pub idle_transaction_timeout: Option<Interval>,
+    pub client_idle_timeout: Option<Interval>,
+    pub query_wait_timeout: Option<Interval>,
+}
+
+impl File {
+    /// Reads every section; what is wrong goes to `problems` and counts as absent.
+    pub fn read(root: &DeTable<'_>, problems: &mut Problems<'_>) -> File {
+        unknown::report(root, problems);
+        let mut reader = Reader { problems };
+        let mut file = File::default();
+        let section = |name: &'static str| root.get(name).map(|value| ([name], value));
+
+        if let Some((key, value)) = section("general") {
+            file.general = reader.section(&key, value);
+            file.pool_defaults = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("server_tls") {
+            file.server_tls = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("log") {
+            file.log = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("http") {
+            file.http = Some(reader.section(&key, value));
+        }
+        if let Some((key, value)) = section("client_tls") {
+            file.client_tls = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("auth") {
+            file.auth = reader.section(&key, value);
+        }
+        for (name, value) in entries(root, "pools") {
+            file.pools.insert(name.to_owned(), reader.pool(name, value));
+        }
+        for (name, value) in entries(root, "users") {
+            let user = reader.section(&["users", name], value);
+            file.users.insert(name.to_owned(), user);
+        }
+        file
+    }
+}
+
+/// The named tables inside a section; [`unknown::report`] has said so if it is no table.
+fn entries<'a, 'i>(
+    root: &'a DeTable<'i>,
+    section: &str,
+) -> impl Iterator<Item = (&'a str, &'a Spanned<DeValue<'i>>)> {
+    let table = root
+        .get(section)
+        .and_then(|value| value.get_ref().as_table());
+    let entries = table.into_iter().flat_map(|table| table.iter());
+    entries.map(|(name, value)| (name.get_ref().as_ref(), value))
+}
+
+struct Reader<'a, 's> {
+    problems: &'a mut Problems<'s>,
+}
+
+impl Reader<'_, '_> {
+    fn pool(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Pool {
+        let key = ["pools", name];
+        let tls = value
+            .get_ref()
+            .as_table()
+            .and_then(|table| table.get("server_tls"));
+        Pool {
+            own: self.section(&key, value),
+            keys: self.section(&key, value),
+            server_tls: tls
+                .map(|value| self.section(&["pools", name, "server_tls"], value))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Reads the fields of `T` out of a table, passing over the keys of its other half.
+    ///
+    /// serde stops at the first mistake: the value at fault is reported and taken out, and the
+    /// rest is tried again.
+    fn section<T>(&mut self, key: &[&str], value: &Spanned<DeValue<'_>>) -> T
+    where
+        T: DeserializeOwned + Default,
+    {
+        // Not a table: `unknown::report` has said so.
+        let Some(table) = value.get_ref().as_table() else {
+            return T::default();
+        };
+        let mut table = table.clone();
+        loop {
+            let whole = Spanned::new(value.span(), DeValue::Table(table.clone()));
+            let error = match T::deserialize(ValueDeserializer::from(whole)) {
+                Ok(section) => return section,
+                Err(error) => error,
+            };
+            let culprit = error.span().and_then(|span| {
+                let mut entries = table.iter();
+                let (name, _) = entries.find(|(_, value)| {
+                    value.span().start <= span.start && span.end <= value.span().end
+                })?;
+                Some(name.get_ref().clone().into_owned())
+            });
+            let Some(culprit) = culprit else {
+                self.problems.add(key, error.message());
+                return T::default();
+            };
+            let path: Vec<&str> = key.iter().copied().chain([culprit.as_str()]).collect();
+            self.problems.add(&path, error.message());
+            table.remove(culprit.as_str());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! From what the file says ([`super::raw`]) to what the rest of pgweir uses ([`Config`]): defaults
+//! first, the file's values over them, then the checks of what cannot work together.
+//!
+//! Nothing here touches the machine except through [`Outside`].
+
+mod check;
+pub(super) mod defaults;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Problems;
+use super::outside::Outside;
+use super::raw::{self, File, SecretSource};
+use super::{
+    Auth, ClientTls, Config, Database, FALLBACK, Host, Http, Listen, Log, ServerTls, User,
+};
+use crate::auth::secret::Secret;
+
+/// Smallest `max_packet_size`: room for a startup packet, an authentication message or an error.
+const MIN_PACKET_SIZE: usize = 1024;
+
+/// Builds the configuration. It may be used only if nothing was added to `problems`.
+pub(super) fn resolve(
+    file: File,
+    path: &Path,
+    outside: &dyn Outside,
+    problems: &mut Problems<'_>,
+) -> Config {
+    let mut resolver = Resolver { outside, problems };
+    let mut config = defaults::config(path, outside.cores());
+    resolver.process(&mut config, &file.general);
+    resolver.listen(&mut config.listen, &file.general);
+    log(&mut config.log, file.log);
+    config.http = file.http.map(|http| resolver.http(http));
+    client_tls(&mut config.client_tls, file.client_tls);
+    auth(&mut config.auth, file.auth);
+
+    let default_user = User {
+        max_user_connections: file.general.max_user_connections.map_or(0, usize::from),
+        max_user_client_connections: file
+            .general
+            .max_user_client_connections
+            .map_or(0, usize::from),
+        ..User::default()
+    };
+    for (name, user) in file.users {
+        let user = resolver.user(&default_user, &name, user);
+        config.users.insert(name, Arc::new(user));
+    }
+    config.default_user = Arc::new(default_user);
+
+    let mut defaults = Database::clone(&config.pool_defaults);
+    set(&mut defaults.pool_size, file.general.default_pool_size);
+    set(
+        &mut defaults.timeouts.client_login,
+        file.general.client_login_timeout,
+    );
+    pool_keys(&mut defaults, file.pool_defaults);
+    server_tls(&mut defaults.server_tls, file.server_tls);
+    for (name, pool) in file.pools {
+        let database = Arc::new(resolver.pool(&defaults, &config, &name, pool));
+        match name == FALLBACK {
+            true => config.fallback = Some(database),
+            false => drop(config.databases.insert(name, database)),
+        }
+    }
+    config.pool_defaults = Arc::new(defaults);
+
+    check::check(&config, outside, problems);
+    config
+}
+
+/// Puts a value of the file over the default.
+fn set<T, V: Into<T>>(slot: &mut T, value: Option<V>) {
+    if let Some(value) = value {
+        *slot = value.into();
+    }
+}
+
+/// Like [`set`], where an empty text takes the default away.
+fn set_text(slot: &mut Option<String>, value: Option<String>) {
+    if let Some(value) = value {
+        *slot = Some(value).filter(|text| !text.is_empty());
+    }
+}
+
+/// Like [`set`], where an empty path takes the default away.
+fn set_path(slot: &mut Option<PathBuf>, value: Option<PathBuf>) {
+    if let Some(value) = value {
+        *slot = Some(value).filter(|path| !path.as_os_str().is_empty());
+    }
+}
+
+/// Like [`set`], where zero leaves the choice to the operating system.
+fn set_nonzero<T: Default + PartialEq, V: Into<T>>(slot: &mut Option<T>, value: Option<V>) {
+    if let Some(value) = value {
+        *slot = Some(value.into()).filter(|value| *value != T::default());
+    }
+}
+
+fn log(log: &mut Log, raw: raw::Log) {
+    set(&mut log.level, raw.level);
+    set(&mut log.connections, raw.connections);
+    set(&mut log.disconnections, raw.disconnections);
+}
+
+fn client_tls(tls: &mut ClientTls, raw: raw::ClientTls) {
+    set(&mut tls.mode, raw.sslmode);
+    set_path(&mut tls.key_file, raw.key_file);
+    set_path(&mut tls.cert_file, raw.cert_file);
+    set_path(&mut tls.ca_file, raw.ca_file);
+}
+
+fn server_tls(tls: &mut ServerTls, raw: raw::ServerTls) {
+    set(&mut tls.mode, raw.sslmode);
+    set_path(&mut tls.ca_file, raw.ca_file);
+    set_path(&mut tls.key_file, raw.key_file);
+    set_path(&mut tls.cert_file, raw.cert_file);
+}
+
+fn auth(auth: &mut Auth, raw: raw::Auth) {
+    set(&mut auth.auth_type, raw.auth_type);
+    set_text(&mut auth.query, raw.query);
+    set_text(&mut auth.user, raw.user);
+    set_text(&mut auth.dbname, raw.dbname);
+    set(&mut auth.query_ttl, raw.query_ttl);
+}
+
+/// The keys that `[general]` and a pool have in common.
+fn pool_keys(pool: &mut Database, raw: raw::PoolKeys) {
+    set(&mut pool.pool_mode, raw.pool_mode);
+    set(&mut pool.session_state, raw.session_state);
+    set(&mut pool.min_pool_size, raw.min_pool_size);
+    set(&mut pool.reserve_pool_size, raw.reserve_pool_size);
+    set(&mut pool.reserve_pool_timeout, raw.reserve_pool_timeout);
+    set(&mut pool.max_db_connections, raw.max_db_connections);
+    set(
+        &mut pool.max_db_client_connections,
+        raw.max_db_client_connections,
+    );
+    set(&mut pool.max_queue, raw.max_queue);
+    set(
+        &mut pool.max_prepared_statements,
+        raw.max_prepared_statements,
+    );
+
+    let server = &mut pool.server;
+    set(&mut server.lifetime, raw.server_lifetime);
+    set(&mut server.idle_timeout, raw.server_idle_timeout);
+    set(&mut server.check_delay, raw.server_check_delay);
+    set_text(&mut server.check_query, raw.server_check_query);
+    set_text(&mut server.reset_query, raw.server_reset_query);
+    set(
+        &mut server.reset_query_always,
+        raw.server_reset_query_always,
+    );
+    set(&mut server.connect_timeout, raw.server_connect_timeout);
+    set(&mut server.login_retry, raw.server_login_retry);
+    set(&mut server.round_robin, raw.server_round_robin);
+
+    let timeouts = &mut pool.timeouts;
+    set(&mut timeouts.query, raw.query_timeout);
+    set(&mut timeouts.transaction, raw.transaction_timeout);
+    set(&mut timeouts.idle_transaction, raw.idle_transaction_timeout);
+    set(&mut timeouts.client_idle, raw.client_idle_timeout);
+    set(&mut timeouts.query_wait, raw.query_wait_timeout);
+    set(&mut timeouts.cancel_wait, raw.cancel_wait_timeout);
+    set(&mut timeouts.client_write, raw.client_write_timeout);
+}
+
+/// Resolves what can fail by itself or needs the machine.
+struct Resolver<'a, 's> {
+    outside: &'a dyn Outside,
+    problems: &'a mut Problems<'s>,
+}
+
+impl Resolver<'_, '_> {
+    fn process(&mut self, config: &mut Config, raw: &raw::General) {
+        let workers = raw.workers.map(usize::from);
+        set(&mut config.workers, workers.filter(|count| *count > 0));
+        set(&mut config.max_client_conn, raw.max_client_conn);
+        set(&mut config.max_server_conn, raw.max_server_conn);
+        set(&mut config.shutdown_timeout, raw.shutdown_timeout);
+        set(
+            &mut config.admin_users,
+            raw.admin_users.clone().map(|list| list.0),
+        );
+        set(
+            &mut config.stats_users,
+            raw.stats_users.clone().map(|list| list.0),
+        );
+        if let Some(size) = raw.max_packet_size.map(|size| size.0) {
+            let largest = config.max_packet_size;
+            // "2GiB" is one byte more than there can be, and nobody should have to know that.
+            if !(MIN_PACKET_SIZE..=largest + 1).contains(&size) {
+                self.problems.add(
+                    &["general", "max_packet_size"],
+                    "must be from \"1KiB\" to \"2GiB\"",
+                );
+            }
+            config.max_packet_size = size.min(largest);
+        }
+    }
+
+    fn listen(&mut self, listen: &mut Listen, raw: &raw::General) {
+        set(&mut listen.port, raw.listen_port);
+        match &raw.listen_addr {
+            None => listen
+                .tcp
+                .iter_mut()
+                .for_each(|addr| addr.set_port(listen.port)),
+            Some(names) => {
+                listen.tcp.clear();
+                for name in &names.0 {
+                    for ip in self.listen_ips(name) {
+                        let addr = SocketAddr::from((ip, listen.port));
+                        if !listen.tcp.contains(&addr) {
+                            listen.tcp.push(addr);
+                        }
+                    }
+                }
+            }
+        }
+        set_path(&mut listen.unix_socket_dir, raw.unix_socket_dir.clone());
+        let no_names = raw
+            .listen_addr
+            .as_ref()
+            .is_some_and(|list| list.0.is_empty());
+        if no_names && listen.unix_socket_dir.is_none() {
+            self.problems.add(
+                &["general", "listen_addr"],
+                "nothing to listen on: set listen_addr, for example to \"127.0.0.1\", or \
+                 unix_socket_dir, for example to \"/tmp\"",
+            );
+        }
+        set(&mut listen.unix_socket_mode, raw.unix_socket_mode);
+        set(&mut listen.backlog, raw.listen_backlog);
+        set(&mut listen.tcp_keepalive, raw.tcp_keepalive);
+        set_nonzero::<Duration, _>(&mut listen.tcp_keepidle, raw.tcp_keepidle);
+        set_nonzero::<Duration, _>(&mut listen.tcp_keepintvl, raw.tcp_keepintvl);
+        set_nonzero::<u32, _>(&mut listen.tcp_keepcnt, raw.tcp_keepcnt);
+        set_nonzero::<Duration, _>(&mut listen.tcp_user_timeout, raw.tcp_user_timeout);
+    }
+
+    fn listen_ips(&mut self, name: &str) -> Vec<IpAddr> {
+        if name == "*" {
+            return vec![
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            ];
+        }
+        let inner = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if let Ok(ip) = inner.unwrap_or(name).parse() {
+            return vec![ip];
+        }
+        self.outside.lookup(name).unwrap_or_else(|error| {
+            let problem = format!(
+                "{name:?} is no IP address, \"*\" or host name that resolves ({error}); \
+                 the port goes in listen_port"
+            );
+            self.problems.add(&["general", "listen_addr"], problem);
+            Vec::new()
+        })
+    }
+
+    fn http(&mut self, raw: raw::Http) -> Http {
+        let mut http = defaults::http();
+        if let Some(text) = raw.listen {
+            match text.parse() {
+                Ok(listen) => http.listen = listen,
+                Err(_) => self.problems.add(
+                    &["http", "listen"],
+                    format!(
+                        "{text:?} is no address and port such as \"127.0.0.1:9127\" or \
+                         \"[::]:9127\"; leave [http] out for no HTTP"
+                    ),
+                ),
+            }
+        }
+        http
+    }
+
+    fn user(&mut self, default: &User, name: &str, raw: raw::User) -> User {
+        let count = |count: Option<super::units::Count>| count.map(usize::from);
+        let secret = raw
+            .password
+            .and_then(|source| self.secret(&["users", name, "password"], source));
+        User {
+            name: name.to_owned(),
+            secret,
+            pool_mode: raw.pool_mode,
+            pool_size: count(raw.pool_size),
+            reserve_pool_size: count(raw.reserve_pool_size),
+            max_user_connections: count(raw.max_user_connections)
+                .unwrap_or(default.max_user_connections),
+            max_user_client_connections: count(raw.max_user_client_connections)
+                .unwrap_or(default.max_user_client_connections),
+            query_timeout: raw.query_timeout.map(Duration::from),
+            transaction_timeout: raw.transaction_timeout.map(Duration::from),
+            idle_transaction_timeout: raw.idle_transaction_timeout.map(Duration::from),
+            client_idle_timeout: raw.client_idle_timeout.map(Duration::from),
+            query_wait_timeout: raw.query_wait_timeout.map(Duration::from),
+        }
+    }
+
+    fn pool(
+        &mut self,
+        defaults: &Database,
+        config: &Config,
+        name: &str,
+        raw: raw::Pool,
+    ) -> Database {
+        let mut pool = defaults.clone();
+        name.clone_into(&mut pool.name);
+        let own = raw.own;
+        if let Some(text) = own.host {
+            pool.host = self.host(name, text);
+        }
+        set(&mut pool.port, own.port);
+        set_text(&mut pool.dbname, own.dbname);
+        set_text(&mut pool.user, own.user);
+        set_text(&mut pool.connect_query, own.connect_query);
+        set(&mut pool.pool_size, own.pool_size);
+        pool_keys(&mut pool, raw.keys);
+        server_tls(&mut pool.server_tls, raw.server_tls);
+
+        // As in PgBouncer, a forced user without a password here has the one of its own entry.
+        let listed = pool.user.as_ref().and_then(|user| config.users.get(user));
+        pool.password = match own.password {
+            Some(source) => self.secret(&["pools", name, "password"], source),
+            None => listed.and_then(|user| user.secret.clone()),
+        };
+        pool
+    }
+
+    fn host(&mut self, pool: &str, text: String) -> Host {
+        if text.starts_with('/') {
+            return Host::Unix(PathBuf::from(text));
+        }
+        // An IPv6 address may have a zone (RFC 4007), as in fe80::1%eth0.
+        let ip = text.split_once('%').map_or(text.as_str(), |(ip, _)| ip);
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_host = !text.is_empty() && text.chars().all(is_name);
+        if !is_host && ip.parse::<Ipv6Addr>().is_err() {
+            self.problems.add(
+                &["pools", pool, "host"],
+                format!(
+                    "{text:?} is no host name, IP address or directory beginning with \"/\"; \
+                     the port goes in port"
+                ),
+            );
+        }
+        Host::Tcp(text)
+    }
+
+    /// Fetches a password; `None` means that a problem was added.
+    fn secret(&mut self, key: &[&str], source: SecretSource) -> Option<Secret> {
+        let fetched = match source {
+            SecretSource::Here(text) => return Some(Secret::from(text.as_str())),
+            SecretSource::Env(name) => self
+                .outside
+                .env(&name)
+                .ok_or_else(|| format!("the environment variable {name:?} is not set")),
+            SecretSource::File(path) => self
+                .outside
+                .read(&path)
+                .map_err(|error| format!("cannot read {path:?}: {error}")),
+        };
+        let problem = match fetched.as_deref().map(str::trim) {
+            Ok("") => "there is no password in the place that it names",
+            Ok(text) => return Some(Secret::from(text)),
+            Err(problem) => problem,
+        };
+        self.problems.add(key, problem);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

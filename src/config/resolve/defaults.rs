@@ -1,0 +1,131 @@
+//! The configuration of an empty file: the one place where defaults are written.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{
+    Auth, AuthType, ClientTls, Config, Database, Host, Http, Listen, Log, PoolMode, ServerSettings,
+    ServerTls, SessionStatePolicy, SslMode, Timeouts, User,
+};
+
+const OFF: Duration = Duration::ZERO;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Not a configuration to run with: it has no pools.
+pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
+    Config {
+        path: path.to_owned(),
+        listen: listen(),
+        workers: cores,
+        max_client_conn: 10_000,
+        max_server_conn: 0,
+        // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
+        // Formats"), so there is nothing larger.
+        max_packet_size: i32::MAX as usize,
+        shutdown_timeout: seconds(30),
+        log: Log {
+            level: "info".to_owned(),
+            connections: true,
+            disconnections: true,
+        },
+        http: None,
+        client_tls: ClientTls {
+            mode: SslMode::Disable,
+            key_file: None,
+            cert_file: None,
+            ca_file: None,
+        },
+        auth: Auth {
+            auth_type: AuthType::ScramSha256,
+            query: None,
+            user: None,
+            dbname: None,
+            query_ttl: seconds(10),
+        },
+        databases: Default::default(),
+        fallback: None,
+        pool_defaults: Arc::new(database()),
+        users: Default::default(),
+        default_user: Arc::new(User::default()),
+        admin_users: Vec::new(),
+        stats_users: Vec::new(),
+    }
+}
+
+/// `[http]` with nothing in it; without the section there is no HTTP.
+pub(super) fn http() -> Http {
+    Http {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9127)),
+    }
+}
+
+fn listen() -> Listen {
+    let port = 6432;
+    Listen {
+        tcp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        port,
+        unix_socket_dir: Some(PathBuf::from("/tmp")),
+        unix_socket_mode: 0o777,
+        // What the kernel cuts larger values to, unless net.core.somaxconn says otherwise.
+        backlog: 4096,
+        tcp_keepalive: true,
+        tcp_keepidle: None,
+        tcp_keepintvl: None,
+        tcp_keepcnt: None,
+        tcp_user_timeout: None,
+    }
+}
+
+fn database() -> Database {
+    Database {
+        name: String::new(),
+        host: Host::Tcp("127.0.0.1".to_owned()),
+        port: 5432,
+        dbname: None,
+        user: None,
+        password: None,
+        pool_size: 20,
+        min_pool_size: 0,
+        reserve_pool_size: 0,
+        reserve_pool_timeout: seconds(5),
+        max_db_connections: 0,
+        max_db_client_connections: 0,
+        pool_mode: PoolMode::Transaction,
+        session_state: SessionStatePolicy::Pin,
+        server_tls: ServerTls {
+            mode: SslMode::Prefer,
+            ca_file: None,
+            key_file: None,
+            cert_file: None,
+        },
+        server: ServerSettings {
+            lifetime: seconds(3600),
+            idle_timeout: seconds(600),
+            check_delay: seconds(30),
+            check_query: None,
+            reset_query: Some("DISCARD ALL".to_owned()),
+            reset_query_always: false,
+            connect_timeout: seconds(15),
+            login_retry: seconds(15),
+            round_robin: false,
+        },
+        timeouts: Timeouts {
+            query: OFF,
+            transaction: OFF,
+            idle_transaction: OFF,
+            client_idle: OFF,
+            client_login: seconds(60),
+            query_wait: seconds(120),
+            cancel_wait: seconds(10),
+            client_write: seconds(60),
+        },
+        max_queue: 10_000,
+        max_prepared_statements: 200,
+        connect_query: None,
+    }
+}

@@ -1,0 +1,322 @@
+//! The keys of a configuration as names and values: the one table behind `SHOW CONFIG` and behind
+//! the comparison at reload. Passwords are not in it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::outside::{Outside, System};
+use super::resolve::defaults;
+use super::{Config, Database, Host, User};
+
+/// A row of `SHOW CONFIG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// PgBouncer's name for the key, or one in its manner.
+    pub key: String,
+    /// In PgBouncer's units: durations in seconds (`tcp_user_timeout` in milliseconds), sizes in
+    /// bytes, `1` and `0` for yes and no.
+    pub value: String,
+    pub default: String,
+    /// Whether a reload can change it.
+    pub changeable: bool,
+}
+
+impl Config {
+    /// Every setting of the process and every default for pools and users, for `SHOW CONFIG`.
+    pub fn settings(&self) -> Vec<Setting> {
+        let default = defaults::config(&self.path, System.cores());
+        let process = KEYS.iter().map(|key| Setting {
+            key: key.shown(),
+            value: (key.value)(self),
+            default: (key.value)(&default),
+            changeable: key.live,
+        });
+        let pools = POOL_KEYS.iter().map(|key| Setting {
+            key: key.shown(),
+            value: (key.value)(&self.pool_defaults),
+            default: (key.value)(&default.pool_defaults),
+            changeable: true,
+        });
+        process.chain(pools).collect()
+    }
+}
+
+/// A key of the process.
+pub(super) struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    /// A reload can change it.
+    pub live: bool,
+    pub value: fn(&Config) -> String,
+}
+
+impl Key {
+    /// PgBouncer has one section, so the others become a prefix: `auth.type` is `auth_type`.
+    fn shown(&self) -> String {
+        shown(self.section, self.name)
+    }
+}
+
+fn shown(section: &str, name: &str) -> String {
+    match section {
+        "general" => name.to_owned(),
+        _ => format!("{section}_{name}"),
+    }
+}
+
+/// A key that every pool has, with its default in `[general]` or `[server_tls]`.
+pub(super) struct PoolKey {
+    /// Where its default is.
+    pub section: &'static str,
+    pub name: &'static str,
+    pub value: fn(&Database) -> String,
+}
+
+impl PoolKey {
+    fn shown(&self) -> String {
+        shown(self.section, self.name)
+    }
+
+    /// Its path below `pools.NAME`.
+    pub fn path_in_pool(&self) -> String {
+        match (self.section, self.name) {
+            ("general", "default_pool_size") => "pool_size".to_owned(),
+            ("general", name) => name.to_owned(),
+            (section, name) => format!("{section}.{name}"),
+        }
+    }
+}
+
+/// A key by its name in `[pools.NAME]` or `[users.NAME]`.
+pub(super) struct NamedKey<T> {
+    pub name: &'static str,
+    pub value: fn(&T) -> String,
+}
+
+const fn live(section: &'static str, name: &'static str, value: fn(&Config) -> String) -> Key {
+    Key {
+        section,
+        name,
+        live: true,
+        value,
+    }
+}
+
+/// A key that takes a restart to change.
+const fn fixed(section: &'static str, name: &'static str, value: fn(&Config) -> String) -> Key {
+    Key {
+        section,
+        name,
+        live: false,
+        value,
+    }
+}
+
+const fn general(name: &'static str, value: fn(&Database) -> String) -> PoolKey {
+    PoolKey {
+        section: "general",
+        name,
+        value,
+    }
+}
+
+const fn server_tls(name: &'static str, value: fn(&Database) -> String) -> PoolKey {
+    PoolKey {
+        section: "server_tls",
+        name,
+        value,
+    }
+}
+
+const fn named<T>(name: &'static str, value: fn(&T) -> String) -> NamedKey<T> {
+    NamedKey { name, value }
+}
+
+pub(super) const KEYS: &[Key] = &[
+    fixed("general", "listen_addr", |c| {
+        join(c.listen.tcp.iter().map(|addr| addr.ip().to_string()))
+    }),
+    fixed("general", "listen_port", |c| c.listen.port.to_string()),
+    fixed("general", "unix_socket_dir", |c| {
+        file(&c.listen.unix_socket_dir)
+    }),
+    fixed("general", "unix_socket_mode", |c| {
+        format!("{:04o}", c.listen.unix_socket_mode)
+    }),
+    fixed("general", "listen_backlog", |c| {
+        c.listen.backlog.to_string()
+    }),
+    live("general", "tcp_keepalive", |c| flag(c.listen.tcp_keepalive)),
+    live("general", "tcp_keepidle", |c| {
+        seconds(c.listen.tcp_keepidle.unwrap_or_default())
+    }),
+    live("general", "tcp_keepintvl", |c| {
+        seconds(c.listen.tcp_keepintvl.unwrap_or_default())
+    }),
+    live("general", "tcp_keepcnt", |c| {
+        c.listen.tcp_keepcnt.unwrap_or_default().to_string()
+    }),
+    live("general", "tcp_user_timeout", |c| {
+        let timeout = c.listen.tcp_user_timeout.unwrap_or_default();
+        timeout.as_millis().to_string()
+    }),
+    fixed("general", "workers", |c| c.workers.to_string()),
+    live("general", "max_client_conn", |c| {
+        c.max_client_conn.to_string()
+    }),
+    live("general", "max_server_conn", |c| {
+        c.max_server_conn.to_string()
+    }),
+    live("general", "max_packet_size", |c| {
+        c.max_packet_size.to_string()
+    }),
+    live("general", "shutdown_timeout", |c| {
+        seconds(c.shutdown_timeout)
+    }),
+    live("general", "admin_users", |c| join(c.admin_users.iter())),
+    live("general", "stats_users", |c| join(c.stats_users.iter())),
+    live("general", "client_login_timeout", |c| {
+        seconds(c.pool_defaults.timeouts.client_login)
+    }),
+    live("general", "max_user_connections", |c| {
+        c.default_user.max_user_connections.to_string()
+    }),
+    live("general", "max_user_client_connections", |c| {
+        c.default_user.max_user_client_connections.to_string()
+    }),
+    live("log", "level", |c| c.log.level.clone()),
+    live("log", "connections", |c| flag(c.log.connections)),
+    live("log", "disconnections", |c| flag(c.log.disconnections)),
+    fixed("http", "listen", |c| {
+        let http = c.http.as_ref();
+        http.map_or(String::new(), |http| http.listen.to_string())
+    }),
+    live("client_tls", "sslmode", |c| {
+        c.client_tls.mode.as_str().to_owned()
+    }),
+    live("client_tls", "key_file", |c| file(&c.client_tls.key_file)),
+    live("client_tls", "cert_file", |c| file(&c.client_tls.cert_file)),
+    live("client_tls", "ca_file", |c| file(&c.client_tls.ca_file)),
+    live("auth", "type", |c| c.auth.auth_type.as_str().to_owned()),
+    live("auth", "query", |c| text(&c.auth.query)),
+    live("auth", "user", |c| text(&c.auth.user)),
+    live("auth", "dbname", |c| text(&c.auth.dbname)),
+    live("auth", "query_ttl", |c| seconds(c.auth.query_ttl)),
+];
+
+pub(super) const POOL_KEYS: &[PoolKey] = &[
+    general("pool_mode", |d| d.pool_mode.as_str().to_owned()),
+    general("session_state", |d| d.session_state.as_str().to_owned()),
+    general("default_pool_size", |d| d.pool_size.to_string()),
+    general("min_pool_size", |d| d.min_pool_size.to_string()),
+    general("reserve_pool_size", |d| d.reserve_pool_size.to_string()),
+    general("reserve_pool_timeout", |d| seconds(d.reserve_pool_timeout)),
+    general("max_db_connections", |d| d.max_db_connections.to_string()),
+    general("max_db_client_connections", |d| {
+        d.max_db_client_connections.to_string()
+    }),
+    general("max_queue", |d| d.max_queue.to_string()),
+    general("max_prepared_statements", |d| {
+        d.max_prepared_statements.to_string()
+    }),
+    general("server_lifetime", |d| seconds(d.server.lifetime)),
+    general("server_idle_timeout", |d| seconds(d.server.idle_timeout)),
+    general("server_check_delay", |d| seconds(d.server.check_delay)),
+    general("server_check_query", |d| text(&d.server.check_query)),
+    general("server_reset_query", |d| text(&d.server.reset_query)),
+    general("server_reset_query_always", |d| {
+        flag(d.server.reset_query_always)
+    }),
+    general("server_connect_timeout", |d| {
+        seconds(d.server.connect_timeout)
+    }),
+    general("server_login_retry", |d| seconds(d.server.login_retry)),
+    general("server_round_robin", |d| flag(d.server.round_robin)),
+    general("query_timeout", |d| seconds(d.timeouts.query)),
+    general("transaction_timeout", |d| seconds(d.timeouts.transaction)),
+    general("idle_transaction_timeout", |d| {
+        seconds(d.timeouts.idle_transaction)
+    }),
+    general("client_idle_timeout", |d| seconds(d.timeouts.client_idle)),
+    general("query_wait_timeout", |d| seconds(d.timeouts.query_wait)),
+    general("cancel_wait_timeout", |d| seconds(d.timeouts.cancel_wait)),
+    general("client_write_timeout", |d| seconds(d.timeouts.client_write)),
+    server_tls("sslmode", |d| d.server_tls.mode.as_str().to_owned()),
+    server_tls("ca_file", |d| file(&d.server_tls.ca_file)),
+    server_tls("key_file", |d| file(&d.server_tls.key_file)),
+    server_tls("cert_file", |d| file(&d.server_tls.cert_file)),
+];
+
+/// What only `[pools.NAME]` has, but for the password.
+pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
+    named("host", |d| match &d.host {
+        Host::Tcp(host) => host.clone(),
+        Host::Unix(dir) => dir.display().to_string(),
+    }),
+    named("port", |d| d.port.to_string()),
+    named("dbname", |d| text(&d.dbname)),
+    named("user", |d| text(&d.user)),
+    named("connect_query", |d| text(&d.connect_query)),
+];
+
+/// What `[users.NAME]` has, but for the password.
+pub(super) const USER_KEYS: &[NamedKey<User>] = &[
+    named("pool_mode", |u| {
+        u.pool_mode
+            .map_or(String::new(), |mode| mode.as_str().to_owned())
+    }),
+    named("pool_size", |u| optional(u.pool_size)),
+    named("reserve_pool_size", |u| optional(u.reserve_pool_size)),
+    named("max_user_connections", |u| {
+        u.max_user_connections.to_string()
+    }),
+    named("max_user_client_connections", |u| {
+        u.max_user_client_connections.to_string()
+    }),
+    named("query_timeout", |u| optional_seconds(u.query_timeout)),
+    named("transaction_timeout", |u| {
+        optional_seconds(u.transaction_timeout)
+    }),
+    named("idle_transaction_timeout", |u| {
+        optional_seconds(u.idle_transaction_timeout)
+    }),
+    named("client_idle_timeout", |u| {
+        optional_seconds(u.client_idle_timeout)
+    }),
+    named("query_wait_timeout", |u| {
+        optional_seconds(u.query_wait_timeout)
+    }),
+];
+
+fn seconds(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}
+
+fn flag(value: bool) -> String {
+    u8::from(value).to_string()
+}
+
+fn text(value: &Option<String>) -> String {
+    value.clone().unwrap_or_default()
+}
+
+fn file(path: &Option<PathBuf>) -> String {
+    let path = path.as_ref();
+    path.map_or(String::new(), |path| path.display().to_string())
+}
+
+fn optional(value: Option<usize>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+fn optional_seconds(value: Option<Duration>) -> String {
+    value.map_or(String::new(), seconds)
+}
+
+fn join(values: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let values: Vec<String> = values.map(|value| value.as_ref().to_owned()).collect();
+    values.join(",")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! pgweir: a PostgreSQL connection pooler and query cache.
+//!
+//! # The life of a query
+//!
+//! One transaction flows one way, and the modules read in that order:
+//!
+//! 1. [`listener`] accepts a connection; [`client::startup`] reads its first packets (TLS, cancel
+//!    requests, startup parameters), [`client::auth`] finds out who it is, [`client::login`] lets
+//!    it in. All that happens on the control runtime.
+//! 2. From then on the client lives on one relay [`worker`], as a [`client::task::ClientTask`]: the
+//!    spine of pgweir. Idle clients hold no buffers.
+//! 3. When bytes arrive, [`session::detached`] answers what needs no server. Everything else makes
+//!    the task ask its [`pool`] for a server connection: [`pool::core`] decides who gets which.
+//! 4. [`session::upstream`] turns the client's messages into what this server connection must
+//!    see: [`sql`] tells which texts touch session state, [`session::settings`] are replayed where
+//!    they differ, [`session::statement`]s are prepared where they are not.
+//! 5. [`session::downstream`] attributes each answer to what it answers ([`session::backlog`]) and
+//!    forwards, hides or replaces it. Bytes stay in their [`session::lane`] unless something has to
+//!    be inserted.
+//! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
+//!    not is cleaned or closed by [`pool::recycle`].
+//!
+//! Beside the path: [`server`] makes, checks and cancels connections; [`config`] is read once and
+//! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
+//! signals.
+//!
+//! # Rules of the house
+//!
+//! [`protocol`], [`sql`], [`session`], [`auth`] and [`pool::core`] are pure: no sockets, no clock,
+//! no configuration of their own. There is no global state; [`app`] makes everything once and hands
+//! it on.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+pub mod client;
+pub mod config;
+pub mod listener;
+pub mod net;
+pub mod pool;
+pub mod protocol;
+pub mod server;
+pub mod session;
+pub mod sql;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,180 @@
+//! Listening sockets: binding them, and accepting from them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::Listen;
+use crate::net::stream::Socket;
+use crate::server::connect::Address;
+
+/// A listening socket could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    pub address: String,
+    pub source: io::Error,
+}
+
+/// One listening socket. A Unix socket's file is removed when it is dropped.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Accepted {
+    pub socket: Socket,
+    pub peer: Address,
+    pub local: Address,
+}
+
+/// Opens all sockets of the configuration, or none.
+///
+/// # Errors
+/// [`ListenError`] names the address.
+pub fn bind(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    for address in &listen.tcp {
+        let failed = |source| ListenError {
+            address: address.to_string(),
+            source,
+        };
+        listeners.push(Listener::Tcp(bind_tcp(*address, listen).map_err(failed)?));
+    }
+    if let Some(directory) = &listen.unix_socket_dir {
+        let path = directory.join(format!(".s.PGSQL.{}", listen.port));
+        let failed = |source| ListenError {
+            address: path.display().to_string(),
+            source,
+        };
+        let listener = bind_unix(&path, listen).map_err(failed)?;
+        listeners.push(Listener::Unix(listener, SocketFile(path)));
+    }
+    Ok(listeners)
+}
+
+fn bind_tcp(address: SocketAddr, listen: &Listen) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // IPv4 has a socket of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog(listen))?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
+    remove_stale(path)?;
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(listen.unix_socket_mode),
+    )?;
+    socket.listen(backlog(listen))?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
+}
+
+fn backlog(listen: &Listen) -> i32 {
+    i32::try_from(listen.backlog).unwrap_or(i32::MAX)
+}
+
+/// Removes the file of a process that is gone; one that still answers keeps its own.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a socket"))
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path),
+        },
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// For the log, and for the lines that tell the user where to connect.
+    pub fn address(&self) -> String {
+        match self {
+            Listener::Tcp(l) => l
+                .local_addr()
+                .map_or_else(|e| e.to_string(), |a| a.to_string()),
+            Listener::Unix(_, file) => file.0.display().to_string(),
+        }
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Of the system; after a short pause the next call may succeed.
+    pub async fn accept(&self, listen: &Listen) -> io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                keep_alive(&stream, listen)?;
+                let local = stream.local_addr()?;
+                Ok(Accepted {
+                    socket: Socket::Tcp(stream),
+                    peer: Address::Tcp(peer),
+                    local: Address::Tcp(local),
+                })
+            }
+            Listener::Unix(listener, file) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted {
+                    socket: Socket::Unix(stream),
+                    peer: Address::Unix(file.0.clone()),
+                    local: Address::Unix(file.0.clone()),
+                })
+            }
+        }
+    }
+}
+
+fn keep_alive(stream: &tokio::net::TcpStream, listen: &Listen) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    if listen.tcp_keepalive {
+        let mut settings = TcpKeepalive::new();
+        if let Some(time) = listen.tcp_keepidle {
+            settings = settings.with_time(time);
+        }
+        if let Some(interval) = listen.tcp_keepintvl {
+            settings = settings.with_interval(interval);
+        }
+        if let Some(count) = listen.tcp_keepcnt {
+            settings = settings.with_retries(count);
+        }
+        socket.set_tcp_keepalive(&settings)?;
+    }
+    if let Some(limit) = listen.tcp_user_timeout.filter(|t| *t > Duration::ZERO) {
+        socket.set_tcp_user_timeout(Some(limit))?;
+    }
+    Ok(())
+}

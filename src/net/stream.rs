@@ -1,0 +1,183 @@
+//! One byte stream to a peer, whatever carries it.
+//!
+//! A stream is registered with the reactor of the runtime that made it. Relay workers own a
+//! runtime each, so a connection that changes workers is moved with [`Stream::rehome`].
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected socket.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    /// Between two reactors, or lost because registering it failed; reads as end of file.
+    Gone,
+}
+
+/// A connected socket, perhaps under TLS.
+#[derive(Debug)]
+pub enum Stream {
+    Plain(Socket),
+    /// We are the TLS server: the peer is a client.
+    ServerTls(Box<tokio_rustls::server::TlsStream<Socket>>),
+    /// We are the TLS client: the peer is a PostgreSQL server.
+    ClientTls(Box<tokio_rustls::client::TlsStream<Socket>>),
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// Moves the registration to the reactor of the runtime that this is called in.
+    ///
+    /// # Errors
+    /// What deregistering or registering the descriptor says; the socket is closed then.
+    pub fn rehome(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Socket::Gone) {
+            Socket::Tcp(s) => Socket::Tcp(TcpStream::from_std(s.into_std()?)?),
+            Socket::Unix(s) => Socket::Unix(UnixStream::from_std(s.into_std()?)?),
+            Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok(())
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(s) => s.poll_read_ready(cx),
+            Socket::Unix(s) => s.poll_read_ready(cx),
+            Socket::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn socket(&self) -> &Socket {
+        match self {
+            Stream::Plain(s) => s,
+            Stream::ServerTls(t) => t.get_ref().0,
+            Stream::ClientTls(t) => t.get_ref().0,
+        }
+    }
+
+    /// See [`Socket::rehome`].
+    ///
+    /// # Errors
+    /// As [`Socket::rehome`].
+    pub fn rehome(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(s) => s.rehome(),
+            Stream::ServerTls(t) => t.get_mut().0.rehome(),
+            Stream::ClientTls(t) => t.get_mut().0.rehome(),
+        }
+    }
+
+    /// Whether the socket below has something to say (data, end of file or an error).
+    ///
+    /// Costs no system call. For TLS it speaks of the socket only; plaintext that the TLS
+    /// library already holds is not seen, so ask only when everything decrypted has been read.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_read_ready(cx)
+    }
+
+    pub fn is_tls(&self) -> bool {
+        !matches!(self, Stream::Plain(_))
+    }
+
+    pub fn is_unix(&self) -> bool {
+        matches!(self.socket(), Socket::Unix(_))
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Stream::ServerTls(t) => Pin::new(t.as_mut()).poll_read(cx, buf),
+            Stream::ClientTls(t) => Pin::new(t.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Stream::ServerTls(t) => Pin::new(t.as_mut()).poll_write(cx, buf),
+            Stream::ClientTls(t) => Pin::new(t.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(s) => Pin::new(s).poll_flush(cx),
+            Stream::ServerTls(t) => Pin::new(t.as_mut()).poll_flush(cx),
+            Stream::ClientTls(t) => Pin::new(t.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Stream::ServerTls(t) => Pin::new(t.as_mut()).poll_shutdown(cx),
+            Stream::ClientTls(t) => Pin::new(t.as_mut()).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Making server connections: how many at once, how long to wait after a failure, and when to
+//! tell waiting clients that there is no hope.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Pool;
+use super::budget::Permit;
+use crate::server::connect::{self, ConnectError, LoginRequest};
+use crate::server::{Activity, Identity, Server, ServerInfo};
+use crate::worker::Home;
+
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// How the last attempts went.
+#[derive(Debug, Default)]
+pub struct Health {
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    attempts: u32,
+    next_attempt: Instant,
+    error: Arc<ConnectError>,
+}
+
+/// What waiting clients are told.
+#[derive(Debug, Clone)]
+pub struct Outage {
+    /// SQLSTATE of the server's refusal, or 08006.
+    pub code: String,
+    pub message: String,
+}
+
+enum Verdict {
+    /// Go ahead.
+    Try,
+    /// Not yet; clients keep waiting.
+    Later,
+    /// Not yet, and clients are to be told.
+    Tell,
+}
+
+impl Health {
+    fn verdict(&self, now: Instant, patience: Duration) -> Verdict {
+        match &self.failing {
+            Some(f) if now < f.next_attempt => {
+                if !f.error.is_transient() || now.saturating_duration_since(f.since) > patience {
+                    Verdict::Tell
+                } else {
+                    Verdict::Later
+                }
+            }
+            _ => Verdict::Try,
+        }
+    }
+
+    fn failed(&mut self, now: Instant, error: Arc<ConnectError>) -> (Instant, Duration) {
+        let (since, attempts) = match &self.failing {
+            Some(f) => (f.since, f.attempts.saturating_add(1)),
+            None => (now, 1),
+        };
+        let delay = (FIRST_DELAY * 2u32.saturating_pow(attempts.min(10) - 1)).min(LONGEST_DELAY);
+        self.failing = Some(Failing {
+            since,
+            attempts,
+            next_attempt: now + jitter(delay, now),
+            error,
+        });
+        (since, delay)
+    }
+}
+
+/// Between 75 % and 125 %, so that the pools of a process do not knock all at once. The clock's
+/// low digits are random enough for that.
+fn jitter(delay: Duration, now: Instant) -> Duration {
+    let noise = now.elapsed().subsec_nanos() ^ (delay.subsec_nanos().rotate_left(7));
+    delay.mul_f64(0.75 + f64::from(noise % 1024) / 2048.0)
+}
+
+impl Pool {
+    /// Starts as many logins as waiting clients need and limits allow.
+    pub fn connect_more(self: &Arc<Pool>) {
+        let now = Instant::now();
+        let (patience, minimum) = {
+            let settings = self.settings.load();
+            let minimum = if self.is_closed() {
+                0
+            } else {
+                settings.min_size
+            };
+            (settings.database.server.login_retry, minimum)
+        };
+        let verdict = self.health.lock().verdict(now, patience);
+        match verdict {
+            Verdict::Try => {
+                let n = self.core.lock().start_connecting(now, minimum);
+                for _ in 0..n {
+                    let pool = Arc::clone(self);
+                    self.shared
+                        .control
+                        .spawn(async move { pool.connect_one().await });
+                }
+            }
+            Verdict::Later => {}
+            Verdict::Tell => self.tell_waiters(),
+        }
+    }
+
+    fn tell_waiters(&self) {
+        // A pool that has connections still serves, only more slowly.
+        let wakers = {
+            let mut core = self.core.lock();
+            if core.counts(Instant::now()).lent > 0 {
+                return;
+            }
+            core.fail_waiters()
+        };
+        wakers.into_iter().for_each(|w| w.wake());
+    }
+
+    /// Why clients cannot be served.
+    pub fn outage(&self) -> Option<Outage> {
+        let health = self.health.lock();
+        let failing = health.failing.as_ref()?;
+        Some(match &*failing.error {
+            ConnectError::Server(e) => Outage {
+                code: e.code.clone(),
+                message: e.message.clone(),
+            },
+            error => Outage {
+                code: "08006".to_owned(),
+                message: format!("server login has been failing, cached error: {error}"),
+            },
+        })
+    }
+
+    /// Whether the last attempt to connect went well, or there was none.
+    pub fn is_healthy(&self) -> bool {
+        self.health.lock().failing.is_none()
+    }
+
+    async fn connect_one(self: Arc<Pool>) {
+        let permit = match Permit::acquire(&self.budgets) {
+            Ok(permit) => permit,
+            Err(budget) => {
+                tracing::debug!(pool = ?self, limit = budget.name, "no server connection allowed");
+                self.core.lock().connect_failed();
+                return;
+            }
+        };
+        match self.log_in(permit).await {
+            Ok(server) => {
+                self.health.lock().failing = None;
+                let index = Home::Control.index(self.shared.workers);
+                let woken = self
+                    .core
+                    .lock()
+                    .connected(index, Box::new(server), Instant::now());
+                if let Some(waker) = woken {
+                    waker.wake();
+                }
+            }
+            Err(error) => self.connecting_failed(error),
+        }
+    }
+
+    fn connecting_failed(self: &Arc<Pool>, error: ConnectError) {
+        self.core.lock().connect_failed();
+        let error = Arc::new(error);
+        let now = Instant::now();
+        let (since, delay) = self.health.lock().failed(now, Arc::clone(&error));
+        tracing::warn!(pool = ?self, %error, retry_in = ?delay, "cannot connect to server");
+        let patience = self.settings.load().database.server.login_retry;
+        if !error.is_transient() || now.saturating_duration_since(since) > patience {
+            self.tell_waiters();
+        }
+    }
+
+    async fn log_in(&self, permit: Permit) -> Result<Server, ConnectError> {
+        let generation = self.generation.load(Ordering::Relaxed);
+        let settings = self.settings.load_full();
+        let endpoint = self.endpoint.load_full();
+        let credentials = self.credentials.lock().clone();
+        let database = settings.database.dbname.as_deref();
+        let request = LoginRequest {
+            user: &self.user,
+            database: database.unwrap_or(&self.database),
+            application_name: None,
+            parameters: &[],
+            credentials: &credentials,
+            protocol_minor: 0,
+        };
+        let established = connect::connect(&endpoint, &request).await?;
+        let identity = Identity {
+            id: self.shared.new_id(),
+            database: Arc::clone(&self.database),
+            user: Arc::clone(&self.user),
+        };
+        let info = ServerInfo::new(identity, &established);
+        let prepared = settings.database.max_prepared_statements;
+        let mut server = Server::new(established, info, endpoint, prepared, generation, permit);
+        if let Some(query) = &settings.database.connect_query {
+            server
+                .simple(query)
+                .await
+                .map_err(|e| ConnectError::Lost(std::io::Error::other(e.to_string())))?;
+        }
+        server.info.set_activity(Activity::Idle, 0);
+        self.servers.enter(&server.info);
+        tracing::debug!(pool = ?self, server = server.info.id, pid = server.info.backend_pid,
+            "new connection to server");
+        Ok(server)
+    }
+}

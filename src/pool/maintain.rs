@@ -1,0 +1,78 @@
+//! What has to be looked at from time to time: waiters without a connection in the making,
+//! connections that are idle too long, too old or dead, minimum sizes.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use super::Pool;
+use super::registry::Pools;
+
+/// How often waiting clients are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Every so many ticks idle connections are looked at.
+const SWEEP_EVERY: u32 = 10;
+
+/// Runs for ever.
+pub async fn run(pools: Arc<Pools>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for tick in 0u32.. {
+        interval.tick().await;
+        for pool in pools.all() {
+            pool.tick(tick.is_multiple_of(SWEEP_EVERY));
+        }
+    }
+}
+
+impl Pool {
+    fn tick(self: &Arc<Pool>, sweep: bool) {
+        if sweep {
+            self.sweep();
+        }
+        let minimum = self.settings().min_size;
+        let short = {
+            let counts = self.counts();
+            counts.waiting > 0 || counts.idle + counts.lent + counts.connecting < minimum
+        };
+        if short {
+            self.connect_more();
+        }
+    }
+
+    fn sweep(self: &Arc<Pool>) {
+        let settings = self.settings.load_full();
+        let server = &settings.database.server;
+        let mut context = Context::from_waker(Waker::noop());
+        self.close_idle(
+            |s, _| s.stream.poll_read_ready(&mut context).is_ready(),
+            0,
+            "server closed the connection",
+        );
+        let now = std::time::Instant::now();
+        // With a lifetime of zero an idle one is fresh: it has not served yet.
+        if !server.lifetime.is_zero() {
+            self.close_idle(
+                |s, _| s.age(now) > server.lifetime,
+                0,
+                "server lifetime over",
+            );
+        }
+        if !server.idle_timeout.is_zero() {
+            self.close_idle(
+                |_, idle| idle > server.idle_timeout,
+                settings.min_size,
+                "server idle timeout",
+            );
+        }
+        if self.budgets.iter().any(|b| b.is_short()) {
+            // Another pool needs the room more than we need an idle connection.
+            let mut one = true;
+            self.close_idle(
+                |_, _| std::mem::take(&mut one),
+                settings.min_size,
+                "evicted",
+            );
+        }
+    }
+}

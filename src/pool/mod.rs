@@ -1,0 +1,337 @@
+//! Pools: the server connections of one database and server user, and who has them.
+//!
+//! [`core`] decides (pure), this module is the shell around it: it takes locks, wakes clients and
+//! starts tasks on the control runtime: [`connect`]ing, [`recycle`]ing, [`maintain`]ing.
+
+pub mod budget;
+pub mod connect;
+pub mod core;
+pub mod lease;
+pub mod maintain;
+pub mod recycle;
+pub mod registry;
+pub mod settings;
+pub mod stats;
+pub mod welcome;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use self::budget::Budget;
+use self::core::{Checkout, Core, Counts, Granted, Ticket};
+use self::settings::PoolSettings;
+use self::stats::{Shard, Totals};
+use crate::server::auth::Credentials;
+use crate::server::connect::Endpoint;
+use crate::server::{Activity, Server};
+use crate::session::settings::Settings;
+use crate::session::statement::Registry;
+use crate::worker::Home;
+
+/// What all pools of a process share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where connecting, cleaning and maintenance run.
+    pub control: tokio::runtime::Handle,
+    pub workers: usize,
+    /// Numbers of clients and servers (`id` in the console).
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(control: tokio::runtime::Handle, workers: usize) -> Arc<Shared> {
+        Arc::new(Shared {
+            control,
+            workers,
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    pub fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Server connections of one database for one server user.
+pub struct Pool {
+    /// As clients name it.
+    pub database: Arc<str>,
+    /// The user on the server.
+    pub user: Arc<str>,
+    pub statements: Registry,
+    settings: ArcSwap<PoolSettings>,
+    endpoint: ArcSwap<Endpoint>,
+    core: Mutex<Core<Box<Server>, Waker>>,
+    credentials: Mutex<Credentials>,
+    health: Mutex<connect::Health>,
+    welcome: Mutex<welcome::Memory>,
+    budgets: Arc<[Arc<Budget>]>,
+    shards: Box<[Shard]>,
+    servers: registry::ServerList,
+    shared: Arc<Shared>,
+    /// Server connections made before the last change of this are closed.
+    generation: AtomicU64,
+    /// Its database or user is gone from the configuration.
+    closed: AtomicBool,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pool({}.{})", self.database, self.user)
+    }
+}
+
+/// What a new pool is made of.
+pub struct NewPool {
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub settings: PoolSettings,
+    pub endpoint: Endpoint,
+    pub credentials: Credentials,
+    pub budgets: Arc<[Arc<Budget>]>,
+    pub servers: registry::ServerList,
+    pub shared: Arc<Shared>,
+}
+
+impl Pool {
+    pub fn new(new: NewPool) -> Arc<Pool> {
+        // Control is a home, too.
+        let homes = new.shared.workers + 1;
+        Arc::new(Pool {
+            database: new.database,
+            user: new.user,
+            statements: Registry::default(),
+            core: Mutex::new(Core::new(new.settings.limits, homes)),
+            settings: ArcSwap::from_pointee(new.settings),
+            endpoint: ArcSwap::from_pointee(new.endpoint),
+            credentials: Mutex::new(new.credentials),
+            health: Mutex::new(connect::Health::default()),
+            welcome: Mutex::new(welcome::Memory::default()),
+            budgets: new.budgets,
+            shards: (0..homes).map(|_| Shard::default()).collect(),
+            servers: new.servers,
+            shared: new.shared,
+            generation: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    pub fn settings(&self) -> arc_swap::Guard<Arc<PoolSettings>> {
+        self.settings.load()
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        self.endpoint.load_full()
+    }
+
+    /// The counters that code on `home` writes.
+    #[inline]
+    pub fn shard(&self, home: Home) -> &Shard {
+        &self.shards[home.index(self.shared.workers)]
+    }
+
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.add_totals(&mut totals);
+        totals
+    }
+
+    /// Adds this pool's counters to those of others.
+    pub fn add_totals(&self, totals: &mut Totals) {
+        self.shards.iter().for_each(|s| totals.add(s));
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.core.lock().counts(Instant::now())
+    }
+
+    /// A server connection for a client on `home`, if possible one that has `wanted` set already.
+    pub fn checkout(
+        self: &Arc<Pool>,
+        home: Home,
+        now: Instant,
+        waker: &Waker,
+        wanted: &Settings,
+    ) -> Checkout<Box<Server>> {
+        let index = home.index(self.shared.workers);
+        loop {
+            let (outcome, starved) = {
+                let mut core = self.core.lock();
+                let prefer =
+                    |s: &Box<Server>| s.state.settings.as_ref().is_some_and(|s| s.same(wanted));
+                let outcome = core.checkout(index, now, waker, prefer);
+                let waits = matches!(outcome, Checkout::Wait(_));
+                (outcome, waits && core.may_connect())
+            };
+            match outcome {
+                Checkout::Ready(mut server) => match self.fitness(&mut server, now) {
+                    Fitness::Fit => return Checkout::Ready(server),
+                    Fitness::Dead(why) => self.discard(server, why),
+                    Fitness::Unproved => self.recycle(server, recycle::Work::Check),
+                },
+                waiting => {
+                    if starved {
+                        self.connect_more();
+                    }
+                    return waiting;
+                }
+            }
+        }
+    }
+
+    /// Whether a connection that was idle can be used as it is.
+    fn fitness(&self, server: &mut Server, now: Instant) -> Fitness {
+        if server.generation != self.generation.load(Ordering::Relaxed) {
+            return Fitness::Dead("obsolete connection");
+        }
+        // An idle server has nothing to say: data or end of file both mean that it is gone, or in
+        // a state that we do not know.
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(_) = server.stream.poll_read_ready(&mut context) {
+            return Fitness::Dead("server closed the connection");
+        }
+        let delay = self.settings.load().database.server.check_delay;
+        if !delay.is_zero() && now.saturating_duration_since(server.checked) > delay {
+            return Fitness::Unproved;
+        }
+        Fitness::Fit
+    }
+
+    /// What has become of a wait.
+    pub fn take(&self, ticket: Ticket) -> Granted<Box<Server>> {
+        self.core.lock().take(ticket)
+    }
+
+    /// Ends a wait; a connection that was granted meanwhile goes to the next.
+    pub fn cancel_wait(self: &Arc<Pool>, ticket: Ticket, home: Home) {
+        let granted = self.core.lock().cancel(ticket);
+        if let Some(server) = granted {
+            self.release(server, home, Instant::now());
+        }
+    }
+
+    /// Takes back a connection that is clean.
+    pub fn release(self: &Arc<Pool>, mut server: Box<Server>, home: Home, now: Instant) {
+        if let Some(why) = self.must_close(&server, now) {
+            return self.discard(server, why);
+        }
+        if server.is_being_cancelled() {
+            // A late cancel must not hit the next client's query.
+            return self.recycle(server, recycle::Work::Check);
+        }
+        server.checked = now;
+        server.info.set_activity(Activity::Idle, 0);
+        let index = home.index(self.shared.workers);
+        let woken = self.core.lock().release(index, server, now);
+        if let Some(waker) = woken {
+            waker.wake();
+        }
+    }
+
+    fn must_close(&self, server: &Server, now: Instant) -> Option<&'static str> {
+        let settings = self.settings.load();
+        let lifetime = settings.database.server.lifetime;
+        if self.closed.load(Ordering::Relaxed) {
+            Some("database configuration changed")
+        } else if server.generation != self.generation.load(Ordering::Relaxed) {
+            Some("obsolete connection")
+        } else if server.age(now) >= lifetime {
+            // Zero: every connection serves once.
+            Some("server lifetime over")
+        } else if self.budgets.iter().any(|b| b.is_short()) && self.core.lock().waiting() == 0 {
+            Some("evicted")
+        } else if settings.limits.size < usize::MAX && self.core.lock().is_over_limit() {
+            Some("over the pool's size")
+        } else {
+            None
+        }
+    }
+
+    /// Closes a connection that was lent.
+    pub fn discard(self: &Arc<Pool>, server: Box<Server>, why: &'static str) {
+        self.shard(Home::Control).discards.add(1);
+        tracing::debug!(database = %self.database, user = %self.user, server = server.info.id,
+            pid = server.info.backend_pid, reason = why, "closing server connection");
+        drop(server);
+        let wanted = {
+            let mut core = self.core.lock();
+            core.lost();
+            core.waiting() > 0
+        };
+        if wanted {
+            self.connect_more();
+        }
+    }
+
+    /// All connections made so far are closed as they become free; new ones take their place.
+    pub fn reconnect(self: &Arc<Pool>) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.close_idle(|_, _| true, 0, "obsolete connection");
+    }
+
+    /// Its database is gone: no connection is reused.
+    pub fn close(self: &Arc<Pool>) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.reconnect();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn close_idle(
+        &self,
+        which: impl FnMut(&mut Box<Server>, std::time::Duration) -> bool,
+        keep: usize,
+        why: &'static str,
+    ) {
+        let closed = self.core.lock().close_idle(Instant::now(), keep, which);
+        for server in closed {
+            tracing::debug!(database = %self.database, user = %self.user,
+                server = server.info.id, reason = why, "closing idle server connection");
+            drop(server);
+        }
+    }
+
+    /// New values from the configuration; connections to another server or with other TLS
+    /// settings are replaced as they become free.
+    pub fn apply(self: &Arc<Pool>, settings: PoolSettings, endpoint: Endpoint, moved: bool) {
+        self.core.lock().set_limits(settings.limits);
+        self.settings.store(Arc::new(settings));
+        self.endpoint.store(Arc::new(endpoint));
+        if moved {
+            self.welcome.lock().forget();
+            self.reconnect();
+        }
+    }
+
+    /// What a client's login has proved can be used for the server, too.
+    pub fn offer_credentials(&self, offered: Credentials) {
+        let mut credentials = self.credentials.lock();
+        // A password that we know is good for every method; keys from a login only for SCRAM.
+        let better = match (&*credentials, &offered) {
+            (_, Credentials::None) => false,
+            (Credentials::Secret(_), Credentials::ScramKeys(_)) => false,
+            _ => true,
+        };
+        if better {
+            *credentials = offered;
+        }
+    }
+}
+
+enum Fitness {
+    Fit,
+    Dead(&'static str),
+    /// Unused for so long that it must prove that it works.
+    Unproved,
+}

@@ -1,0 +1,242 @@
+//! All pools, and all server connections, of the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::budget::Budget;
+use super::settings::PoolSettings;
+use super::{NewPool, Pool, Shared};
+use crate::config::{Config, Database, User};
+use crate::net::tls_client::{TlsClient, TlsClientError};
+use crate::server::ServerInfo;
+use crate::server::auth::{Credentials, KeyCache};
+use crate::server::connect::{Endpoint, Keepalive};
+
+/// Every server connection that exists.
+#[derive(Debug, Clone, Default)]
+pub struct ServerList(Arc<Mutex<Vec<Weak<ServerInfo>>>>);
+
+impl ServerList {
+    pub fn enter(&self, info: &Arc<ServerInfo>) {
+        let mut list = self.0.lock();
+        if list.len() == list.capacity() {
+            list.retain(|s| s.strong_count() > 0);
+        }
+        list.push(Arc::downgrade(info));
+    }
+
+    pub fn all(&self) -> Vec<Arc<ServerInfo>> {
+        let mut list = self.0.lock();
+        list.retain(|s| s.strong_count() > 0);
+        list.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// The TLS settings of a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("pools.{database}.server_tls: {source}")]
+pub struct TlsSettingsError {
+    pub database: String,
+    pub source: TlsClientError,
+}
+
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+pub struct Pools {
+    shared: Arc<Shared>,
+    servers: ServerList,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    pools: HashMap<Key, Arc<Pool>>,
+    /// By the name of the database's entry.
+    tls: BTreeMap<String, Arc<TlsClient>>,
+    total: Arc<Budget>,
+    by_database: HashMap<Arc<str>, Arc<Budget>>,
+    by_user: HashMap<Arc<str>, Arc<Budget>>,
+    /// SCRAM keys by (database entry), so that a login storm derives each once.
+    scram_keys: HashMap<String, Arc<KeyCache>>,
+}
+
+impl Pools {
+    /// # Errors
+    /// [`TlsSettingsError`]: certificates or keys that cannot be read.
+    pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<Pools, TlsSettingsError> {
+        let tls = tls_clients(&config)?;
+        Ok(Pools {
+            shared,
+            servers: ServerList::default(),
+            inner: Mutex::new(Inner {
+                total: Budget::new("max_server_conn", config.max_server_conn),
+                pools: HashMap::new(),
+                tls,
+                by_database: HashMap::new(),
+                by_user: HashMap::new(),
+                scram_keys: HashMap::new(),
+                config,
+            }),
+        })
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn servers(&self) -> Vec<Arc<ServerInfo>> {
+        self.servers.all()
+    }
+
+    /// The configuration that is in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.lock().config)
+    }
+
+    pub fn all(&self) -> Vec<Arc<Pool>> {
+        let inner = self.inner.lock();
+        let mut pools: Vec<_> = inner.pools.values().cloned().collect();
+        pools.sort_by(|a, b| (&a.database, &a.user).cmp(&(&b.database, &b.user)));
+        pools
+    }
+
+    /// The pool for clients that say `user` and `name`; `database` is the entry that serves
+    /// `name`.
+    pub fn get(&self, name: &str, database: &Arc<Database>, user: &str) -> Arc<Pool> {
+        let server_user: Arc<str> = database.user.as_deref().unwrap_or(user).into();
+        let key = (Arc::from(name), Arc::clone(&server_user));
+        let mut inner = self.inner.lock();
+        if let Some(pool) = inner.pools.get(&key) {
+            return Arc::clone(pool);
+        }
+        let settings = PoolSettings::new(database, inner.user(&server_user));
+        let pool = Pool::new(NewPool {
+            endpoint: inner.endpoint(database),
+            credentials: inner.credentials(database, &server_user),
+            budgets: inner.budgets(&key.0, database, &server_user),
+            settings,
+            database: Arc::clone(&key.0),
+            user: server_user,
+            servers: self.servers.clone(),
+            shared: Arc::clone(&self.shared),
+        });
+        inner.pools.insert(key, Arc::clone(&pool));
+        pool
+    }
+
+    /// Takes over a new configuration; pools whose database is gone are closed.
+    ///
+    /// # Errors
+    /// [`TlsSettingsError`]; nothing has changed then.
+    pub fn apply(&self, config: Arc<Config>) -> Result<(), TlsSettingsError> {
+        let tls = tls_clients(&config)?;
+        let mut inner = self.inner.lock();
+        let old = std::mem::replace(&mut inner.config, Arc::clone(&config));
+        inner.tls = tls;
+        inner.scram_keys.clear();
+        inner.total.set_limit(config.max_server_conn);
+        let pools: Vec<_> = inner.pools.values().cloned().collect();
+        for pool in pools {
+            let Some(database) = config.database(&pool.database) else {
+                pool.close();
+                inner
+                    .pools
+                    .remove(&(Arc::clone(&pool.database), Arc::clone(&pool.user)));
+                continue;
+            };
+            let before = old.database(&pool.database);
+            let moved = before.is_none_or(|b| {
+                b.host != database.host
+                    || b.port != database.port
+                    || b.dbname != database.dbname
+                    || b.password != database.password
+                    || b.server_tls != database.server_tls
+            });
+            inner.budgets(&pool.database, &database, &pool.user);
+            let settings = PoolSettings::new(&database, inner.user(&pool.user));
+            pool.offer_credentials(inner.credentials(&database, &pool.user));
+            pool.apply(settings, inner.endpoint(&database), moved);
+        }
+        Ok(())
+    }
+}
+
+fn tls_clients(config: &Config) -> Result<BTreeMap<String, Arc<TlsClient>>, TlsSettingsError> {
+    let entries = config.databases.values().chain(config.fallback.as_ref());
+    entries
+        .map(|database| {
+            let client =
+                TlsClient::new(&database.server_tls).map_err(|source| TlsSettingsError {
+                    database: database.name.clone(),
+                    source,
+                })?;
+            Ok((database.name.clone(), Arc::new(client)))
+        })
+        .collect()
+}
+
+impl Inner {
+    fn user(&self, name: &str) -> &User {
+        self.config
+            .users
+            .get(name)
+            .unwrap_or(&self.config.default_user)
+    }
+
+    fn endpoint(&mut self, database: &Database) -> Endpoint {
+        let listen = &self.config.listen;
+        let tls = self.tls.get(&database.name).cloned();
+        Endpoint {
+            host: database.host.clone(),
+            port: database.port,
+            tls: tls.unwrap_or_else(|| Arc::new(TlsClient::disabled())),
+            connect_timeout: database.server.connect_timeout,
+            keepalive: Keepalive {
+                enabled: listen.tcp_keepalive,
+                idle: listen.tcp_keepidle,
+                interval: listen.tcp_keepintvl,
+                count: listen.tcp_keepcnt,
+                user_timeout: listen.tcp_user_timeout,
+            },
+            scram_keys: Arc::clone(
+                self.scram_keys
+                    .entry(database.name.clone())
+                    .or_insert_with(|| Arc::new(KeyCache::new())),
+            ),
+        }
+    }
+
+    fn credentials(&self, database: &Database, user: &str) -> Credentials {
+        let of_database = database
+            .password
+            .clone()
+            .filter(|_| database.user.is_some());
+        let secret = of_database.or_else(|| self.user(user).secret.clone());
+        secret.map_or(Credentials::None, Credentials::Secret)
+    }
+
+    fn budgets(
+        &mut self,
+        name: &Arc<str>,
+        database: &Database,
+        user: &Arc<str>,
+    ) -> Arc<[Arc<Budget>]> {
+        let of_database = self
+            .by_database
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Budget::new("max_db_connections", 0));
+        of_database.set_limit(database.max_db_connections);
+        let of_database = Arc::clone(of_database);
+        let limit = self.user(user).max_user_connections;
+        let of_user = self
+            .by_user
+            .entry(Arc::clone(user))
+            .or_insert_with(|| Budget::new("max_user_connections", 0));
+        of_user.set_limit(limit);
+        vec![Arc::clone(&self.total), of_database, Arc::clone(of_user)].into()
+    }
+}

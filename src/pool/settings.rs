@@ -1,0 +1,55 @@
+//! What the configuration says about one pool, for its database and user together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Limits;
+use crate::config::{Database, PoolMode, SessionStatePolicy, Timeouts, User};
+
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    pub database: Arc<Database>,
+    pub mode: PoolMode,
+    pub session_state: SessionStatePolicy,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub min_size: usize,
+}
+
+/// A waiter elsewhere is preferred to a local one when it has waited this much longer.
+const PATIENCE: Duration = Duration::from_millis(4);
+/// Logins to one server that may be under way at once for one pool.
+const MAX_CONNECTING: usize = 8;
+
+impl PoolSettings {
+    /// A user's own values go before the database's, as in PgBouncer.
+    pub fn new(database: &Arc<Database>, user: &User) -> PoolSettings {
+        let inherited = &database.timeouts;
+        let timeouts = Timeouts {
+            query: user.query_timeout.unwrap_or(inherited.query),
+            transaction: user.transaction_timeout.unwrap_or(inherited.transaction),
+            idle_transaction: user
+                .idle_transaction_timeout
+                .unwrap_or(inherited.idle_transaction),
+            client_idle: user.client_idle_timeout.unwrap_or(inherited.client_idle),
+            query_wait: user.query_wait_timeout.unwrap_or(inherited.query_wait),
+            ..inherited.clone()
+        };
+        PoolSettings {
+            mode: user.pool_mode.unwrap_or(database.pool_mode),
+            session_state: database.session_state,
+            timeouts,
+            limits: Limits {
+                size: user.pool_size.unwrap_or(database.pool_size),
+                reserve: user.reserve_pool_size.unwrap_or(database.reserve_pool_size),
+                reserve_timeout: database.reserve_pool_timeout,
+                max_queue: database.max_queue,
+                patience: PATIENCE,
+                max_connecting: MAX_CONNECTING,
+                round_robin: database.server.round_robin,
+            },
+            min_size: database.min_pool_size,
+            database: Arc::clone(database),
+        }
+    }
+}

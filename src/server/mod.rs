@@ -1,0 +1,190 @@
+//! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`]), what pgweir says on
+//! it for itself ([`dialogue`]), and how its running query is cancelled ([`cancel`]).
+
+pub mod auth;
+pub mod cancel;
+pub mod connect;
+pub mod dialogue;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::net::stream::Stream;
+use crate::pool::budget::Permit;
+use crate::session::reported::Reported;
+use crate::session::server::ServerState;
+use crate::worker::Home;
+use connect::{Address, Endpoint, Established};
+
+/// What a server connection is doing, as `SHOW SERVERS` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Activity {
+    /// Logging in.
+    New,
+    Idle,
+    /// Lent to a client.
+    Active,
+    /// Between clients, being cleaned or checked.
+    Tested,
+}
+
+impl Activity {
+    pub fn label(self) -> &'static str {
+        match self {
+            Activity::New => "new",
+            Activity::Idle => "idle",
+            Activity::Active => "active",
+            Activity::Tested => "tested",
+        }
+    }
+
+    fn from_u8(n: u8) -> Activity {
+        match n {
+            0 => Activity::New,
+            1 => Activity::Idle,
+            2 => Activity::Active,
+            _ => Activity::Tested,
+        }
+    }
+}
+
+/// What others may know of a server connection while somebody uses it.
+#[derive(Debug)]
+pub struct ServerInfo {
+    /// From the same counter as clients' numbers.
+    pub id: u64,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub peer: Address,
+    pub local: Address,
+    pub tls: bool,
+    pub backend_pid: i32,
+    pub connected: SystemTime,
+    activity: AtomicU8,
+    /// Number of the client that it is lent to; 0 for none.
+    client: AtomicU64,
+    prepared: AtomicU64,
+}
+
+impl ServerInfo {
+    pub fn set_activity(&self, activity: Activity, client: u64) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        self.client.store(client, Ordering::Relaxed);
+    }
+
+    pub fn activity(&self) -> Activity {
+        Activity::from_u8(self.activity.load(Ordering::Relaxed))
+    }
+
+    pub fn client(&self) -> u64 {
+        self.client.load(Ordering::Relaxed)
+    }
+
+    pub fn set_prepared(&self, count: usize) {
+        self.prepared.store(count as u64, Ordering::Relaxed);
+    }
+
+    pub fn prepared(&self) -> u64 {
+        self.prepared.load(Ordering::Relaxed)
+    }
+}
+
+/// A server connection that has logged in. Whoever has the box has the connection.
+#[derive(Debug)]
+pub struct Server {
+    pub stream: Stream,
+    pub state: ServerState,
+    pub info: Arc<ServerInfo>,
+    /// The reactor that `stream` is registered with.
+    pub home: Home,
+    pub endpoint: Arc<Endpoint>,
+    pub cancel_key: Arc<[u8]>,
+    /// Each cancel request under way for this connection holds a clone.
+    pub cancels: Arc<()>,
+    pub created: Instant,
+    /// When it was last used or checked.
+    pub checked: Instant,
+    /// Connections made before this generation of the pool are closed instead of reused.
+    pub generation: u64,
+    /// Ends with the connection, whoever drops it.
+    _permit: Permit,
+}
+
+impl Server {
+    pub fn new(
+        established: Established,
+        info: ServerInfo,
+        endpoint: Arc<Endpoint>,
+        max_prepared_statements: usize,
+        generation: u64,
+        permit: Permit,
+    ) -> Server {
+        let parameters = established
+            .parameters
+            .into_iter()
+            .map(|(n, v)| (n.into(), v.into()))
+            .collect();
+        let now = Instant::now();
+        Server {
+            stream: established.stream,
+            state: ServerState::new(Reported::new(parameters), max_prepared_statements),
+            info: Arc::new(info),
+            home: Home::Control,
+            endpoint,
+            cancel_key: established.cancel_key.into(),
+            cancels: Arc::new(()),
+            created: now,
+            checked: now,
+            generation,
+            _permit: permit,
+        }
+    }
+
+    /// A cancel request for this connection has been sent and may still arrive.
+    pub fn is_being_cancelled(&self) -> bool {
+        Arc::strong_count(&self.cancels) > 1
+    }
+
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created)
+    }
+
+    /// Registers the socket where it is used from now on.
+    ///
+    /// # Errors
+    /// The connection is lost then.
+    pub fn move_to(&mut self, home: Home) -> std::io::Result<()> {
+        if self.home != home {
+            self.stream.rehome()?;
+            self.home = home;
+        }
+        Ok(())
+    }
+}
+
+/// For a new [`ServerInfo`].
+pub struct Identity {
+    pub id: u64,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+}
+
+impl ServerInfo {
+    pub fn new(identity: Identity, established: &Established) -> ServerInfo {
+        ServerInfo {
+            id: identity.id,
+            database: identity.database,
+            user: identity.user,
+            peer: established.peer.clone(),
+            local: established.local.clone(),
+            tls: established.stream.is_tls(),
+            backend_pid: established.backend_pid,
+            connected: SystemTime::now(),
+            activity: AtomicU8::new(Activity::New as u8),
+            client: AtomicU64::new(0),
+            prepared: AtomicU64::new(0),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a client has that outlives its transactions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::pins::Pins;
+use super::reported::Reported;
+use super::settings::Settings;
+use super::statement::Statement;
+use crate::protocol::sqlstate::SqlState;
+
+type Statements = HashMap<Box<[u8]>, Arc<Statement>, foldhash::fast::RandomState>;
+
+/// What the client must do before it is served again, when it has no server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detached {
+    #[default]
+    Ready,
+    /// After an error of ours in an extended query: nothing is answered until Sync.
+    SkippingToSync,
+    /// Its server connection was lost inside a transaction: everything but the end of that
+    /// transaction is refused, as the server would.
+    FailedTransaction,
+    /// Both.
+    FailedSkippingToSync,
+    /// It has parsed or bound the statement that will end the transaction.
+    FailedEnding,
+    /// That statement has been executed; Sync makes it ready.
+    FailedEnded,
+}
+
+/// Kept small: most clients are idle most of the time.
+#[derive(Debug)]
+pub struct ClientState {
+    /// What holds now, inside a transaction perhaps.
+    pub settings: Settings,
+    /// What held at the end of the last transaction.
+    pub committed: Settings,
+    /// What the startup message asked for; `RESET` goes back to it.
+    pub startup: Settings,
+    /// Settings at each open savepoint, oldest first.
+    pub savepoints: Option<Box<Vec<(String, Settings)>>>,
+    /// The reported parameters that the client was told.
+    pub seen: Reported,
+    statements: Option<Box<Statements>>,
+    /// What the unnamed statement is to this client.
+    pub unnamed: Option<Arc<Statement>>,
+    pub pins: Pins,
+    pub detached: Detached,
+    /// Why its transaction has failed, until it was told.
+    pub failure: Option<&'static Failure>,
+}
+
+/// What became of a transaction that the client did not end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub code: SqlState,
+    pub message: &'static str,
+}
+
+impl ClientState {
+    pub fn new(startup: Settings, seen: Reported) -> ClientState {
+        ClientState {
+            settings: startup.clone(),
+            committed: startup.clone(),
+            startup,
+            savepoints: None,
+            seen,
+            statements: None,
+            unnamed: None,
+            pins: Pins::default(),
+            detached: Detached::Ready,
+            failure: None,
+        }
+    }
+
+    /// The statement that this client knows by `name`; empty for the unnamed one.
+    #[inline]
+    pub fn statement(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        if name.is_empty() {
+            return self.unnamed.as_ref();
+        }
+        self.statements.as_ref()?.get(name)
+    }
+
+    pub fn set_statement(&mut self, name: &[u8], statement: Arc<Statement>) {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else {
+            self.statements
+                .get_or_insert_default()
+                .insert(name.into(), statement);
+        }
+    }
+
+    pub fn remove_statement(&mut self, name: &[u8]) {
+        if name.is_empty() {
+            self.unnamed = None;
+        } else if let Some(statements) = &mut self.statements {
+            statements.remove(name);
+        }
+    }
+
+    /// Its Parse failed after all, whatever name it had.
+    pub fn disown(&mut self, statement: &Arc<Statement>) {
+        if self
+            .unnamed
+            .as_ref()
+            .is_some_and(|s| Arc::ptr_eq(s, statement))
+        {
+            self.unnamed = None;
+        } else if let Some(statements) = &mut self.statements {
+            statements.retain(|_, s| !Arc::ptr_eq(s, statement));
+        }
+    }
+
+    /// `DEALLOCATE ALL`.
+    pub fn forget_statements(&mut self) {
+        self.statements = None;
+    }
+
+    /// How many named statements the client has.
+    pub fn statement_count(&self) -> usize {
+        self.statements.as_ref().map_or(0, |s| s.len())
+    }
+}

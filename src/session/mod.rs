@@ -1,0 +1,23 @@
+//! What a session is, apart from its sockets: pure state, fed with messages, driven by
+//! [`crate::client::task`].
+//!
+//! A client's [`client::ClientState`] outlives its transactions; a server connection's
+//! [`server::ServerState`] outlives its clients. While one is lent to the other,
+//! [`upstream`] turns the client's messages into what this server must see, and [`downstream`]
+//! turns the server's answers into what this client must see. [`lane`] holds the bytes,
+//! [`backlog`] the answers that are still owed.
+
+pub mod backlog;
+pub mod buffer;
+pub mod client;
+pub mod detached;
+pub mod downstream;
+pub mod effects;
+pub mod lane;
+pub mod pins;
+pub mod reported;
+pub mod server;
+pub mod settings;
+pub mod special;
+pub mod statement;
+pub mod upstream;

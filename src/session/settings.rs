@@ -1,0 +1,264 @@
+//! The settings (GUCs) that a session has changed, as an immutable set.
+//!
+//! Sets are shared and compared by pointer first: switching a server connection between two
+//! clients with the same settings costs one comparison. A setting is held as the SQL that
+//! establishes it on another connection.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Settings that cannot change how a statement is parsed or planned, so that clients that differ
+/// only in these can share prepared statements.
+const IRRELEVANT_TO_PARSING: &[&str] = &[
+    "application_name",
+    "client_min_messages",
+    "deadlock_timeout",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "lock_timeout",
+    "log_min_duration_statement",
+    "statement_timeout",
+    "synchronous_commit",
+    "transaction_timeout",
+];
+
+/// Settings whose replay can be refused by the server although it once accepted it (a role was
+/// dropped or a privilege revoked). Everything behind such a replay waits for its answer.
+const REPLAY_MAY_FAIL: &[&str] = &[
+    "role",
+    "session_authorization",
+    "session_replication_role",
+    "default_text_search_config",
+    "default_tablespace",
+    "temp_tablespaces",
+    "default_table_access_method",
+];
+
+/// Settings whose replay cannot fail once the server has accepted the value.
+const REPLAY_IS_SAFE: &[&str] = &[
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "lock_timeout",
+    "search_path",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "timezone",
+    "work_mem",
+    "row_security",
+    "jit",
+    "synchronous_commit",
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Setting {
+    /// Lower case.
+    pub name: Box<str>,
+    /// SQL that sets it for the session.
+    pub replay: Box<str>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Sorted by name.
+    entries: Box<[Setting]>,
+    hash: u64,
+    parse_environment: u64,
+    replay_is_safe: bool,
+}
+
+/// What a session has set, on top of the server's defaults. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Settings(Option<Arc<Inner>>);
+
+/// A literal as PostgreSQL reads it whatever `standard_conforming_strings` says.
+pub fn quote_literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!(" E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+/// SQL that gives a setting a raw value, as a startup packet or ParameterStatus carries it.
+pub fn replay_raw(name: &str, value: &str) -> String {
+    format!(
+        "SELECT pg_catalog.set_config({}, {}, false)",
+        quote_literal(name),
+        quote_literal(value)
+    )
+}
+
+fn hash_of<'a>(entries: impl Iterator<Item = &'a Setting>) -> u64 {
+    // Fixed seeds: the same settings must give the same number in every part of the process.
+    let mut hasher = foldhash::quality::FixedState::with_seed(0x7067_7765).build_hasher();
+    for entry in entries {
+        entry.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl Settings {
+    fn from_entries(entries: Vec<Setting>) -> Settings {
+        if entries.is_empty() {
+            return Settings(None);
+        }
+        let relevant = entries
+            .iter()
+            .filter(|e| !IRRELEVANT_TO_PARSING.contains(&&*e.name));
+        let mut relevant = relevant.peekable();
+        let parse_environment = if relevant.peek().is_some() {
+            hash_of(relevant)
+        } else {
+            0
+        };
+        Settings(Some(Arc::new(Inner {
+            hash: hash_of(entries.iter()),
+            parse_environment,
+            replay_is_safe: entries.iter().all(|e| {
+                REPLAY_IS_SAFE.contains(&&*e.name) && !REPLAY_MAY_FAIL.contains(&&*e.name)
+            }),
+            entries: entries.into(),
+        })))
+    }
+
+    pub fn entries(&self) -> &[Setting] {
+        self.0.as_ref().map_or(&[], |inner| &inner.entries)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Setting> {
+        let entries = self.entries();
+        let at = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
+        Some(&entries[at])
+    }
+
+    /// The set with `name` set by `replay`.
+    #[must_use]
+    pub fn with(&self, name: &str, replay: &str) -> Settings {
+        if self.get(name).is_some_and(|e| &*e.replay == replay) {
+            return self.clone();
+        }
+        let mut entries = self.entries().to_vec();
+        let setting = Setting {
+            name: name.into(),
+            replay: replay.into(),
+        };
+        match entries.binary_search_by(|e| (*e.name).cmp(name)) {
+            Ok(at) => entries[at] = setting,
+            Err(at) => entries.insert(at, setting),
+        }
+        Settings::from_entries(entries)
+    }
+
+    /// The set without `name`.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Settings {
+        if self.get(name).is_none() {
+            return self.clone();
+        }
+        let entries = self.entries().iter().filter(|e| &*e.name != name);
+        Settings::from_entries(entries.cloned().collect())
+    }
+
+    /// The very same set, at the cost of comparing two pointers.
+    #[inline]
+    pub fn same(&self, other: &Settings) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// A number that two sessions share if the same text means the same statement to both.
+    #[inline]
+    pub fn parse_environment(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.parse_environment)
+    }
+
+    /// Whether the server cannot refuse a replay of what it once accepted.
+    pub fn replay_is_safe(&self) -> bool {
+        self.0.as_ref().is_none_or(|inner| inner.replay_is_safe)
+    }
+
+    /// SQL that turns a session with `self` into one with `wanted`; empty when nothing differs.
+    pub fn difference(&self, wanted: &Settings) -> String {
+        // Changing the session's user resets the role, so the two go together and in that order.
+        if ["role", "session_authorization"]
+            .iter()
+            .any(|name| self.get(name) != wanted.get(name))
+        {
+            return wanted.from_unknown();
+        }
+        let mut sql = String::new();
+        for entry in self.entries() {
+            if wanted.get(&entry.name).is_none() {
+                sql.push_str(&reset(&entry.name));
+                sql.push(';');
+            }
+        }
+        for entry in wanted.entries() {
+            if self.get(&entry.name) != Some(entry) {
+                sql.push_str(&entry.replay);
+                sql.push(';');
+            }
+        }
+        sql
+    }
+
+    /// SQL that establishes `self` on a session of which nothing is known.
+    pub fn from_unknown(&self) -> String {
+        let mut sql = String::from("SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;");
+        let of_user = ["session_authorization", "role"];
+        let others = self
+            .entries()
+            .iter()
+            .filter(|e| !of_user.contains(&&*e.name));
+        // The role last: it may be one that is not allowed to set the others.
+        for entry in others.chain(of_user.iter().filter_map(|name| self.get(name))) {
+            sql.push_str(&entry.replay);
+            sql.push(';');
+        }
+        sql
+    }
+}
+
+/// Custom settings have dots; each part is quoted, so that no name is read as a keyword.
+fn reset(name: &str) -> String {
+    let parts: Vec<String> = name
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
+    format!("RESET {}", parts.join("."))
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Settings) -> bool {
+        self.same(other)
+            || match (&self.0, &other.0) {
+                (Some(a), Some(b)) => a.hash == b.hash && a.entries == b.entries,
+                _ => false,
+            }
+    }
+}
+
+impl Eq for Settings {}
+
+impl Hash for Settings {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_ref().map_or(0, |inner| inner.hash).hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! SQL texts of the client: the ordinary ones, and those that touch the session.
+//!
+//! Names of SQL-level prepared statements are replaced by the pool's own, `DEALLOCATE` of a name
+//! that exists only for the client becomes an empty query with the right answer, and what the
+//! pool does not allow is made to fail on the server.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::backlog::{Expect, Plan};
+use super::downstream::Link;
+use super::statement::{Source, Statement, Traits};
+use super::upstream::{Body, ClientViolation, malformed};
+use crate::config::SessionStatePolicy;
+use crate::protocol::encode;
+use crate::protocol::frame::{HEADER, Header};
+use crate::protocol::frontend;
+use crate::protocol::sqlstate;
+use crate::sql::{self, Class, Effect};
+
+/// A simple query up to this size is looked at; a longer one is taken to do anything.
+const QUERY_MAX: usize = 4 * 1024 * 1024;
+
+/// A text with the client's statement names replaced by ours.
+#[derive(Debug, Default)]
+struct Renamed {
+    text: Vec<u8>,
+    needs: Vec<Arc<Statement>>,
+    prepares: VecDeque<(String, Arc<Statement>)>,
+}
+
+impl Link<'_> {
+    pub(super) fn on_query(&mut self, header: Header) -> Result<bool, ClientViolation> {
+        if header.total > QUERY_MAX {
+            self.x.probe = true;
+            self.x.settings_unknown = true;
+            self.server.backlog.push(Expect::Query(None));
+            self.x.up.keep(header.total);
+            return Ok(true);
+        }
+        if self.x.up.unscanned().len() < header.total {
+            self.x.up.reserve(header.total);
+            return Ok(false);
+        }
+        let body = &self.x.up.unscanned()[HEADER..header.total];
+        let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
+        // A simple query ends whatever group of extended messages is open; the server's unnamed
+        // statement does not survive it.
+        match sql::classify(text, self.server.reported.standard_conforming_strings()) {
+            Class::Plain => {
+                self.server.unnamed = 0;
+                self.server.backlog.push(Expect::Query(None));
+                self.x.up.keep(header.total);
+            }
+            Class::Special(statements) => {
+                let text = text.to_vec();
+                self.special_query(header, &text, statements);
+            }
+        }
+        Ok(true)
+    }
+
+    fn special_query(&mut self, header: Header, text: &[u8], statements: Vec<sql::Statement>) {
+        self.x.up.skip(header.total);
+        self.server.unnamed = 0;
+        if let Some(message) = self.refusal(text, &statements) {
+            return self.reject_simple(sqlstate::FEATURE_NOT_SUPPORTED, message);
+        }
+        if let Some(answer) = self.local_deallocate(&statements) {
+            encode::query(self.x.up.insert(), b"");
+            return self.push_plan(Plan {
+                statements,
+                done: 0,
+                prepares: VecDeque::new(),
+                needs: Vec::new(),
+                answer: Some(answer),
+            });
+        }
+        let renamed = match self.rename(text, &statements) {
+            Ok(renamed) => renamed,
+            Err(name) => {
+                return self.reject_simple(sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name));
+            }
+        };
+        for needed in &renamed.needs {
+            self.ensure_held(needed, false);
+        }
+        encode::query(self.x.up.insert(), &renamed.text);
+        self.push_plan(Plan {
+            statements,
+            done: 0,
+            prepares: renamed.prepares,
+            needs: renamed.needs,
+            answer: None,
+        });
+    }
+
+    fn push_plan(&mut self, plan: Plan) {
+        self.server
+            .backlog
+            .push(Expect::Query(Some(Box::new(plan))));
+    }
+
+    /// A Parse whose statement this client did not just use.
+    pub(super) fn on_new_parse(
+        &mut self,
+        header: Header,
+        body: Body,
+    ) -> Result<bool, ClientViolation> {
+        let bytes = body.of(self.x.up.unscanned());
+        let message = frontend::parse(bytes).ok_or_else(|| malformed("Parse"))?;
+        let named = !message.name.is_empty();
+        let environment = self.client.settings.parse_environment();
+        if named && self.client.statement(message.name).is_some() {
+            let name = String::from_utf8_lossy(message.name).into_owned();
+            self.x.up.skip(header.total);
+            self.reject_extended(sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name));
+            return Ok(true);
+        }
+        let strings = self.server.reported.standard_conforming_strings();
+        let statement = match sql::classify(message.query, strings) {
+            Class::Plain => {
+                let shareable = !sql::mentions_datetime_word(message.query);
+                let registry = self.rules.registry;
+                let shared = shareable
+                    .then(|| registry.shared(named, message.query, message.types, environment))
+                    .flatten();
+                shared.unwrap_or_else(|| {
+                    let source = Source::Parse {
+                        query: message.query.into(),
+                        types: message.types.into(),
+                    };
+                    registry.private(source, named, Traits::default())
+                })
+            }
+            Class::Special(statements) => {
+                let (query, types) = (message.query.to_vec(), message.types.to_vec());
+                match self.special_parse(&query, &types, named, statements) {
+                    Ok(statement) => statement,
+                    Err((code, message)) => {
+                        self.x.up.skip(header.total);
+                        self.reject_extended(code, message);
+                        return Ok(true);
+                    }
+                }
+            }
+        };
+        // Read again: the message has not moved.
+        let bytes = body.of(self.x.up.unscanned());
+        let name: Box<[u8]> = frontend::parse(bytes).map_or(Box::default(), |m| m.name.into());
+        self.client.set_statement(&name, Arc::clone(&statement));
+        self.prepare(header, &statement);
+        Ok(true)
+    }
+
+    fn special_parse(
+        &mut self,
+        query: &[u8],
+        types: &[u8],
+        named: bool,
+        statements: Vec<sql::Statement>,
+    ) -> Result<Arc<Statement>, (sqlstate::SqlState, String)> {
+        if let Some(message) = self.refusal(query, &statements) {
+            return Err((sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
+        let registry = self.rules.registry;
+        let source = |query: Vec<u8>| Source::Parse {
+            query: query.into(),
+            types: types.into(),
+        };
+        if let Some(answer) = self.local_deallocate(&statements) {
+            let traits = Traits {
+                effects: Some(statements.into()),
+                answer: Some(answer),
+                ..Traits::default()
+            };
+            return Ok(registry.private(source(Vec::new()), named, traits));
+        }
+        let mut renamed = self
+            .rename(query, &statements)
+            .map_err(|name| (sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name)))?;
+        let traits = Traits {
+            effects: Some(statements.into()),
+            needs: renamed.needs,
+            makes: renamed.prepares.pop_front(),
+            answer: None,
+        };
+        Ok(registry.private(source(renamed.text), named, traits))
+    }
+
+    /// Why the pool does not allow these statements, if it does not.
+    fn refusal(&self, text: &[u8], statements: &[sql::Statement]) -> Option<String> {
+        if self.rules.session_state != SessionStatePolicy::Reject {
+            return None;
+        }
+        let refused = statements.iter().find(|s| {
+            s.effects
+                .iter()
+                .any(|e| matches!(e, Effect::MayPin(_) | Effect::SetConfigUnknown))
+        })?;
+        let shown = text.get(refused.range.clone()).unwrap_or(text);
+        let shown: String = String::from_utf8_lossy(shown)
+            .trim()
+            .chars()
+            .take(80)
+            .collect();
+        Some(format!(
+            "session_state = \"reject\" does not allow this statement here: {shown}"
+        ))
+    }
+
+    /// A lone DEALLOCATE of what only the client knows by that name: the answer's tag.
+    fn local_deallocate(&self, statements: &[sql::Statement]) -> Option<&'static str> {
+        let [statement] = statements else { return None };
+        match statement.effects.as_slice() {
+            [Effect::DeallocateAll] => Some("DEALLOCATE ALL"),
+            [Effect::Deallocate { name, .. }] => {
+                self.client.statement(name.as_bytes()).map(|_| "DEALLOCATE")
+            }
+            _ => None,
+        }
+    }
+
+    /// Replaces the client's statement names. The error is a name that is taken already.
+    fn rename(&self, text: &[u8], statements: &[sql::Statement]) -> Result<Renamed, String> {
+        let mut renamed = Renamed {
+            text: text.to_vec(),
+            ..Renamed::default()
+        };
+        let mut made: Vec<(String, Arc<Statement>)> = Vec::new();
+        let mut edits = Vec::new();
+        for statement in statements {
+            for effect in &statement.effects {
+                match effect {
+                    Effect::Prepare { name, name_range } => {
+                        if self.client.statement(name.as_bytes()).is_some()
+                            || made.iter().any(|(n, _)| n == name)
+                        {
+                            return Err(name.clone());
+                        }
+                        let prepared = self.rules.registry.sql(|ours| {
+                            let own = statement.range.clone();
+                            let within = name_range.start - own.start..name_range.end - own.start;
+                            sql::splice(&text[own], within, ours)
+                        });
+                        edits.push((name_range.clone(), prepared.name.clone()));
+                        made.push((name.clone(), Arc::clone(&prepared)));
+                        renamed.prepares.push_back((name.clone(), prepared));
+                    }
+                    Effect::Execute { name, name_range }
+                    | Effect::Deallocate { name, name_range } => {
+                        let own = made.iter().find(|(n, _)| n == name).map(|(_, s)| s);
+                        if let Some(known) = own.or_else(|| self.client.statement(name.as_bytes()))
+                        {
+                            edits.push((name_range.clone(), known.name.clone()));
+                            if own.is_none() {
+                                renamed.needs.push(Arc::clone(known));
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // From the end, so that the ranges before stay right.
+        edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+        for (range, name) in edits {
+            renamed.text = sql::splice(&renamed.text, range, &name);
+        }
+        Ok(renamed)
+    }
+
+    /// Whether what has been run makes it necessary to ask what pins the session.
+    pub fn wants_probe(&self) -> bool {
+        self.x.probe && self.rules.session_state != SessionStatePolicy::Allow
+    }
+}
+
+fn exists(name: &str) -> String {
+    format!("prepared statement \"{name}\" already exists")
+}

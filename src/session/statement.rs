@@ -1,0 +1,294 @@
+//! Prepared statements: one identity for all clients of a pool that mean the same statement.
+//!
+//! A client's name for a statement is private to it. What a server connection holds is known by
+//! the identity's own name, `pgweir_N`. The text is kept once, however many clients use it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+
+use crate::sql;
+
+/// How the statement comes into being on a server connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Parse message; parameter count and types as on the wire.
+    Parse { query: Box<[u8]>, types: Box<[u8]> },
+    /// SQL `PREPARE`, already under our name.
+    Sql { text: Box<[u8]> },
+}
+
+/// A prepared statement, wherever it is prepared.
+#[derive(Debug)]
+pub struct Statement {
+    pub id: u64,
+    /// On server connections; empty if it must be sent as the unnamed statement.
+    pub name: Box<[u8]>,
+    pub source: Source,
+    /// What executing it does to the session; `None` for nothing.
+    pub effects: Option<Arc<[sql::Statement]>>,
+    /// Statements that it names (`EXECUTE`) and that must be there when it runs.
+    pub needs: Vec<Arc<Statement>>,
+    /// A statement that executing it prepares (`PREPARE`), and the client's name for that one.
+    pub makes: Option<(String, Arc<Statement>)>,
+    /// Given instead of EmptyQueryResponse: the query was replaced by an empty one.
+    pub answer: Option<&'static str>,
+    parse_environment: u64,
+    /// New Parse messages of the same text must not find it any more.
+    stale: AtomicBool,
+    /// Some server has accepted its Parse.
+    proven: AtomicBool,
+    /// A hash of the result's description as clients have been told it.
+    shape: OnceLock<u64>,
+    /// Prepared afresh it would have another shape.
+    reshaped: AtomicBool,
+}
+
+impl Statement {
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// The schema has changed under it: whoever parses the text again gets a new statement.
+    pub fn retire(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a Parse of it can be answered without asking a server.
+    pub fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed) && !self.is_stale()
+    }
+
+    /// Takes note of the result's description (the body of RowDescription; empty for NoData).
+    /// `false` if it is not what it was: clients that know the old one must not get rows of the new.
+    pub fn note_shape(&self, description: &[u8]) -> bool {
+        let mut hasher = foldhash::quality::FixedState::with_seed(0x7368_6170).build_hasher();
+        hasher.write(description);
+        let now = hasher.finish();
+        let same = *self.shape.get_or_init(|| now) == now;
+        if !same {
+            self.reshaped.store(true, Ordering::Relaxed);
+            self.retire();
+        }
+        same
+    }
+
+    pub fn has_known_shape(&self) -> bool {
+        self.shape.get().is_some()
+    }
+
+    pub fn is_reshaped(&self) -> bool {
+        self.reshaped.load(Ordering::Relaxed)
+    }
+
+    /// Whether a Parse of this text by such a session means this statement.
+    pub fn means(&self, query: &[u8], types: &[u8], parse_environment: u64) -> bool {
+        self.parse_environment == parse_environment
+            && !self.is_stale()
+            && matches!(&self.source, Source::Parse { query: q, types: t }
+                if **q == *query && **t == *types)
+    }
+
+    /// Bytes of text held.
+    pub fn weight(&self) -> usize {
+        match &self.source {
+            Source::Parse { query, types } => query.len() + types.len(),
+            Source::Sql { text } => text.len(),
+        }
+    }
+}
+
+/// What is to be known of a statement when it is made.
+#[derive(Debug, Default)]
+pub struct Traits {
+    pub effects: Option<Arc<[sql::Statement]>>,
+    pub needs: Vec<Arc<Statement>>,
+    pub makes: Option<(String, Arc<Statement>)>,
+    pub answer: Option<&'static str>,
+}
+
+/// All shared statements of one pool.
+#[derive(Debug)]
+pub struct Registry {
+    next_id: AtomicU64,
+    inner: Mutex<Inner>,
+}
+
+/// Texts that were parsed once as the unnamed statement; at the second time they get a name.
+const SEEN_SLOTS: usize = 1024;
+
+#[derive(Debug)]
+struct Inner {
+    shared: HashMap<u64, Weak<Statement>, foldhash::fast::RandomState>,
+    /// The dead are swept out when the map has grown to this.
+    sweep_at: usize,
+    seen: Box<[u64]>,
+    hasher: foldhash::quality::RandomState,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry {
+            next_id: AtomicU64::new(1),
+            inner: Mutex::new(Inner {
+                shared: HashMap::default(),
+                sweep_at: 256,
+                seen: vec![0; SEEN_SLOTS].into(),
+                hasher: foldhash::quality::RandomState::default(),
+            }),
+        }
+    }
+}
+
+impl Registry {
+    /// The shared statement for this text, if the text may be shared: made at its first Parse
+    /// under a name, or at its second as the unnamed statement. `None`: the caller makes a private
+    /// one.
+    pub fn shared(
+        &self,
+        named: bool,
+        query: &[u8],
+        types: &[u8],
+        parse_environment: u64,
+    ) -> Option<Arc<Statement>> {
+        let mut inner = self.inner.lock();
+        let hash = inner.hash(query, types, parse_environment);
+        if let Some(found) = inner.shared.get(&hash).and_then(Weak::upgrade) {
+            if found.means(query, types, parse_environment) {
+                return Some(found);
+            }
+            if !found.is_stale() {
+                // Two texts with one hash: the first keeps it.
+                return None;
+            }
+        }
+        let slot = hash as usize % SEEN_SLOTS;
+        if !named && inner.seen[slot] != hash {
+            inner.seen[slot] = hash;
+            return None;
+        }
+        let made = Arc::new(self.make(
+            Source::Parse {
+                query: query.into(),
+                types: types.into(),
+            },
+            parse_environment,
+            true,
+            Traits::default(),
+        ));
+        inner.insert(hash, Arc::downgrade(&made));
+        Some(made)
+    }
+
+    /// The shared statement for this text, if there is one already.
+    pub fn find(&self, query: &[u8], types: &[u8], environment: u64) -> Option<Arc<Statement>> {
+        let inner = self.inner.lock();
+        let hash = inner.hash(query, types, environment);
+        let found = inner.shared.get(&hash).and_then(Weak::upgrade)?;
+        found.means(query, types, environment).then_some(found)
+    }
+
+    /// A statement that nobody else will find.
+    pub fn private(&self, source: Source, named: bool, traits: Traits) -> Arc<Statement> {
+        Arc::new(self.make(source, 0, named, traits))
+    }
+
+    /// A SQL `PREPARE` under a name of ours; `text` makes the full text from the name.
+    pub fn sql(&self, text: impl FnOnce(&[u8]) -> Vec<u8>) -> Arc<Statement> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let name = server_name(id);
+        Arc::new(Statement {
+            id,
+            source: Source::Sql {
+                text: text(&name).into(),
+            },
+            name,
+            effects: None,
+            needs: Vec::new(),
+            makes: None,
+            answer: None,
+            parse_environment: 0,
+            stale: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
+            shape: OnceLock::new(),
+            reshaped: AtomicBool::new(false),
+        })
+    }
+
+    fn make(
+        &self,
+        source: Source,
+        parse_environment: u64,
+        named: bool,
+        traits: Traits,
+    ) -> Statement {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Statement {
+            id,
+            name: if named {
+                server_name(id)
+            } else {
+                Box::default()
+            },
+            source,
+            effects: traits.effects,
+            needs: traits.needs,
+            makes: traits.makes,
+            answer: traits.answer,
+            parse_environment,
+            stale: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
+            shape: OnceLock::new(),
+            reshaped: AtomicBool::new(false),
+        }
+    }
+
+    /// The schema changed: every text that is parsed from now on gets a fresh statement.
+    pub fn schema_changed(&self) {
+        for (_, statement) in self.inner.lock().shared.drain() {
+            if let Some(statement) = statement.upgrade() {
+                statement.retire();
+            }
+        }
+    }
+
+    /// Statements that some client or server connection holds, and the bytes of their texts.
+    pub fn usage(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        let alive = inner.shared.values().filter_map(Weak::upgrade);
+        alive.fold((0, 0), |(n, bytes), s| (n + 1, bytes + s.weight()))
+    }
+}
+
+fn server_name(id: u64) -> Box<[u8]> {
+    format!("pgweir_{id}").into_bytes().into()
+}
+
+impl Inner {
+    fn hash(&self, query: &[u8], types: &[u8], parse_environment: u64) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(query);
+        hasher.write(types);
+        hasher.write_u64(parse_environment);
+        // Zero marks an empty slot of `seen`.
+        hasher.finish() | 1
+    }
+
+    fn insert(&mut self, hash: u64, statement: Weak<Statement>) {
+        if self.shared.len() >= self.sweep_at {
+            self.shared.retain(|_, s| s.strong_count() > 0);
+            self.sweep_at = 256.max(self.shared.len() * 2);
+        }
+        self.shared.insert(hash, statement);
+    }
+}
+
+#[cfg(test)]
+mod tests;

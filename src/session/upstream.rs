@@ -1,0 +1,636 @@
+//! Client to server: each message of the client becomes what this server connection must see.
+//!
+//! Most messages leave as they came. Names of prepared statements are replaced by the pool's own,
+//! statements that the server does not hold are prepared first, and SQL that touches session state
+//! is noted in the backlog, to take effect when the server has confirmed it.
+
+use std::sync::Arc;
+
+use super::backlog::{Expect, Rejection};
+use super::downstream::Link;
+use super::server::Copy;
+use super::settings::quote_literal;
+use super::statement::{Source, Statement};
+use crate::protocol::encode;
+use crate::protocol::frame::{self, HEADER, Header};
+use crate::protocol::frontend::{self, Target};
+use crate::protocol::sqlstate::{self, SqlState};
+
+/// A Parse must be seen whole, because its name is replaced; a longer one is refused.
+const PARSE_MAX: usize = 64 * 1024 * 1024;
+/// Names in Bind, Describe, Close and Execute.
+const NAMES_MAX: usize = 8 * 1024;
+/// A group of messages up to this size is kept, in case it must be sent again.
+const GROUP_MAX: usize = 16 * 1024;
+
+/// The client broke the protocol; its connection is closed with this error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientViolation {
+    pub code: SqlState,
+    pub message: String,
+}
+
+impl ClientViolation {
+    pub fn new(message: impl Into<String>) -> ClientViolation {
+        ClientViolation {
+            code: sqlstate::PROTOCOL_VIOLATION,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<frame::BadLength> for ClientViolation {
+    fn from(bad: frame::BadLength) -> ClientViolation {
+        ClientViolation::new(bad.to_string())
+    }
+}
+
+/// Whether all that can be sent now has been dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More bytes from the client are needed.
+    Starved,
+    /// An answer of the server is needed first.
+    Held,
+    /// The client says good-bye.
+    Terminate,
+}
+
+impl Link<'_> {
+    /// Deals with what the client has sent, as far as it can be sent on.
+    ///
+    /// # Errors
+    /// [`ClientViolation`]: the client is to be told and closed.
+    pub fn requests(&mut self) -> Result<Progress, ClientViolation> {
+        if self.x.retry {
+            self.begin_retry();
+        }
+        loop {
+            if self.x.hold {
+                return Ok(Progress::Held);
+            }
+            if self.x.up.in_message() {
+                return Ok(Progress::Starved);
+            }
+            let Some(header) = frame::header(self.x.up.unscanned())? else {
+                return Ok(Progress::Starved);
+            };
+            if header.total - 1 > self.rules.max_packet_size {
+                return Err(ClientViolation::new(format!(
+                    "message of {} bytes is larger than max_packet_size ({})",
+                    header.total - 1,
+                    self.rules.max_packet_size
+                )));
+            }
+            if header.tag == b'X' {
+                return Ok(Progress::Terminate);
+            }
+            if self.server.skipping && header.tag != b'S' {
+                // The server would ignore it as well.
+                self.x.up.skip(header.total);
+                continue;
+            }
+            if !self.x.group.open && self.settle_settings() {
+                continue;
+            }
+            if !self.request(header)? {
+                return Ok(Progress::Starved);
+            }
+        }
+    }
+
+    /// Replays the client's settings if the server's differ, and asks for what was left open.
+    /// Says whether something must be waited for.
+    pub fn settle_settings(&mut self) -> bool {
+        if !self.server.close_later.is_empty() {
+            self.close_left_behind();
+        }
+        if self.server.status == b'E' || self.server.copy != Copy::No {
+            return false;
+        }
+        let sql = match &self.server.settings {
+            Some(settings) if settings.same(&self.client.settings) => return false,
+            Some(settings) => settings.difference(&self.client.settings),
+            None => self.client.settings.from_unknown(),
+        };
+        let safe = self.server.settings.is_some() && self.client.settings.replay_is_safe();
+        self.server.settings = Some(self.client.settings.clone());
+        if sql.is_empty() {
+            return false;
+        }
+        encode::query(self.x.up.insert(), sql.as_bytes());
+        self.server.unnamed = 0;
+        self.server.backlog.push(Expect::Replay);
+        self.x.hold = !safe;
+        self.x.hold
+    }
+
+    fn close_left_behind(&mut self) {
+        if self.server.status != b'I' || !self.server.backlog.is_empty() {
+            return;
+        }
+        for name in std::mem::take(&mut self.server.close_later) {
+            encode::close_statement(self.x.up.insert(), &name);
+            self.server.backlog.push(Expect::Closed(name));
+        }
+    }
+
+    /// The group is sent again: its bytes go back to where they came from.
+    fn begin_retry(&mut self) {
+        self.x.retry = false;
+        let bytes = std::mem::take(&mut self.x.group.bytes);
+        self.x.up.unread(&bytes);
+        // A second failure of the same kind is the client's to see.
+        self.x.group.retried = true;
+    }
+
+    /// One message; `false` if more of it is needed.
+    #[inline]
+    fn request(&mut self, header: Header) -> Result<bool, ClientViolation> {
+        match header.tag {
+            b'Q' => return self.on_query(header),
+            b'P' => return self.on_parse(header),
+            b'B' => return self.on_bind(header),
+            b'D' | b'C' | b'E' | b'S' | b'H' => {
+                let Some(body) = self.small_body(header)? else {
+                    return Ok(false);
+                };
+                self.remember(header, body);
+                match header.tag {
+                    b'D' => self.on_describe(header, body)?,
+                    b'C' => self.on_close(header, body)?,
+                    b'E' => self.on_execute(header, body)?,
+                    b'S' => self.on_sync(header),
+                    _ => self.x.up.keep(header.total),
+                }
+            }
+            b'F' => {
+                self.server.backlog.push(Expect::Function);
+                self.x.up.keep(header.total);
+            }
+            b'd' | b'c' | b'f' => {
+                // Outside of COPY the server would ignore it.
+                if matches!(self.server.copy, Copy::In | Copy::Both)
+                    || !self.server.backlog.is_empty()
+                {
+                    self.x.up.keep(header.total);
+                } else {
+                    self.x.up.skip(header.total);
+                }
+                if header.tag != b'd' && self.server.copy == Copy::In {
+                    // Syncs count again from here on.
+                    self.server.copy = Copy::No;
+                }
+            }
+            tag => {
+                return Err(ClientViolation::new(format!(
+                    "invalid frontend message type {tag}"
+                )));
+            }
+        }
+        Ok(true)
+    }
+
+    /// The body of a message that carries names only, as offsets into the lane.
+    fn small_body(&mut self, header: Header) -> Result<Option<Body>, ClientViolation> {
+        if header.total > NAMES_MAX {
+            return Err(ClientViolation::new("name in message is too long"));
+        }
+        Ok(self.whole(header))
+    }
+
+    fn whole(&mut self, header: Header) -> Option<Body> {
+        if self.x.up.unscanned().len() < header.total {
+            self.x.up.reserve(header.total);
+            return None;
+        }
+        Some(Body {
+            start: HEADER,
+            end: header.total,
+        })
+    }
+
+    /// Keeps an extended-query message in case its group must be sent again.
+    fn remember(&mut self, header: Header, body: Body) {
+        let group = &mut self.x.group;
+        if !group.open {
+            if header.tag == b'S' {
+                return;
+            }
+            group.open = true;
+            group.bytes.clear();
+            group.describes = false;
+            group.repeatable =
+                self.server.status == b'I' && self.server.backlog.is_empty() && !group.retried;
+        }
+        if !group.repeatable {
+            return;
+        }
+        let message = &self.x.up.unscanned()[..body.end];
+        if group.bytes.len() + message.len() > GROUP_MAX {
+            group.repeatable = false;
+            group.bytes.clear();
+            return;
+        }
+        group.describes |= matches!(header.tag, b'D' | b'P');
+        group.bytes.extend_from_slice(message);
+    }
+
+    fn on_sync(&mut self, header: Header) {
+        self.x.up.keep(header.total);
+        self.x.group.open = false;
+        if self.server.copy == Copy::In {
+            // In COPY IN the server ignores it (PostgreSQL docs, "COPY Operations").
+            return;
+        }
+        self.server.skipping = false;
+        self.server.backlog.push(Expect::Sync);
+    }
+
+    fn on_parse(&mut self, header: Header) -> Result<bool, ClientViolation> {
+        if header.total > PARSE_MAX {
+            return Err(ClientViolation {
+                code: sqlstate::PROGRAM_LIMIT_EXCEEDED,
+                message: format!("Parse message of {} bytes is too large", header.total - 1),
+            });
+        }
+        let Some(body) = self.whole(header) else {
+            return Ok(false);
+        };
+        self.remember(header, body);
+        self.x.tally.client_parses += 1;
+        let environment = self.client.settings.parse_environment();
+        let Some(message) = frontend::parse(body.of(self.x.up.unscanned())) else {
+            return Err(malformed("Parse"));
+        };
+        // The same text again as the unnamed statement: nothing to look up.
+        if message.name.is_empty()
+            && let Some(known) = &self.client.unnamed
+            && !known.name.is_empty()
+            && known.means(message.query, message.types, environment)
+        {
+            let statement = Arc::clone(known);
+            self.prepare(header, &statement);
+            return Ok(true);
+        }
+        self.on_new_parse(header, body)
+    }
+
+    /// Gets the server to hold `statement`, whose Parse is the next message of the client.
+    pub(super) fn prepare(&mut self, header: Header, statement: &Arc<Statement>) {
+        if statement.name.is_empty() {
+            self.server.unnamed = statement.id;
+            self.x.up.skip(header.total);
+            self.send_parse(statement);
+            self.server
+                .backlog
+                .push(Expect::Parse(Arc::clone(statement)));
+        } else if self.server.holds(statement) {
+            self.x.up.skip(header.total);
+            self.answer_parse(statement);
+        } else {
+            self.x.up.skip(header.total);
+            self.make_room(statement);
+            self.send_parse(statement);
+            self.server
+                .backlog
+                .push(Expect::Parse(Arc::clone(statement)));
+        }
+    }
+
+    fn make_room(&mut self, statement: &Arc<Statement>) {
+        let left = &mut self.server.close_later;
+        if let Some(at) = left.iter().position(|name| *name == statement.name) {
+            // An outdated one of this name is still there.
+            let name = left.swap_remove(at);
+            encode::close_statement(self.x.up.insert(), &name);
+            self.server.backlog.push(Expect::Closed(name));
+        }
+        if let Some(evicted) = self.server.hold(statement) {
+            encode::close_statement(self.x.up.insert(), &evicted.name);
+            self.server
+                .backlog
+                .push(Expect::Closed(evicted.name.clone()));
+        }
+    }
+
+    fn send_parse(&mut self, statement: &Statement) {
+        if let Source::Parse { query, types } = &statement.source {
+            self.x.tally.server_parses += 1;
+            encode::parse(self.x.up.insert(), &statement.name, query, types);
+        }
+    }
+
+    /// Prepares what the client believes to be there already.
+    pub(super) fn ensure_held(&mut self, statement: &Arc<Statement>, in_group: bool) {
+        for needed in &statement.needs {
+            self.ensure_held(needed, in_group);
+        }
+        if statement.name.is_empty() {
+            if self.server.unnamed != statement.id {
+                self.server.unnamed = statement.id;
+                self.send_parse(statement);
+                self.server
+                    .backlog
+                    .push(Expect::Parsed(Arc::clone(statement)));
+            }
+            return;
+        }
+        if self.server.holds(statement) {
+            return;
+        }
+        self.make_room(statement);
+        match &statement.source {
+            Source::Parse { .. } => {
+                self.send_parse(statement);
+                self.server
+                    .backlog
+                    .push(Expect::Parsed(Arc::clone(statement)));
+                if !in_group {
+                    // If this fails, the server must not skip the query behind it.
+                    self.x.up.insert().extend_from_slice(encode::SYNC);
+                    self.server.backlog.push(Expect::QuietSync);
+                }
+            }
+            Source::Sql { text } if in_group => {
+                // A simple query would end the transaction that the group runs in.
+                let out = self.x.up.insert();
+                encode::parse(out, b"", text, b"\0\0");
+                encode::bind_head(out, b"", b"", 6);
+                out.extend_from_slice(&[0; 6]);
+                out.extend_from_slice(b"E\0\0\0\x09\0\0\0\0\0");
+                self.server.unnamed = 0;
+                for _ in 0..3 {
+                    self.server.backlog.push(Expect::Step);
+                }
+            }
+            Source::Sql { text } => {
+                encode::query(self.x.up.insert(), text);
+                self.server.unnamed = 0;
+                self.server
+                    .backlog
+                    .push(Expect::Prepared(Arc::clone(statement)));
+            }
+        }
+    }
+
+    fn on_bind(&mut self, header: Header) -> Result<bool, ClientViolation> {
+        let bytes = self.x.up.unscanned();
+        let have = bytes.len().min(header.total);
+        let Some(names) = frontend::bind_names(&bytes[HEADER..have]) else {
+            if have == header.total || have > NAMES_MAX {
+                return Err(malformed("Bind"));
+            }
+            self.x.up.reserve(header.total.min(NAMES_MAX + 1));
+            return Ok(false);
+        };
+        let consumed = names.consumed;
+        let statement = self.client.statement(names.statement).cloned();
+        let portal: Box<[u8]> = names.portal.into();
+        let named = !names.statement.is_empty();
+        if have == header.total {
+            self.remember(
+                header,
+                Body {
+                    start: 0,
+                    end: have,
+                },
+            );
+        } else {
+            self.remember_not();
+        }
+        self.x.tally.binds += 1;
+        let Some(statement) = statement else {
+            if named {
+                // Not a name of ours: the server will say that it does not exist.
+                self.x.up.keep(header.total);
+                self.server.backlog.push(Expect::Bind(None));
+            } else {
+                self.x.up.skip(header.total);
+                self.reject_extended(
+                    sqlstate::INVALID_SQL_STATEMENT_NAME,
+                    "unnamed prepared statement does not exist".to_owned(),
+                );
+            }
+            return Ok(true);
+        };
+        if !self.shape_is_known_to_hold(&statement) {
+            if self.x.hold {
+                // This message is looked at again when the answer is there.
+                self.forget_last(have);
+                return Ok(true);
+            }
+            self.x.up.skip(header.total);
+            self.reject_extended(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type".to_owned(),
+            );
+            return Ok(true);
+        }
+        self.ensure_held(&statement, true);
+        self.note_portal(portal.clone(), &statement);
+        if statement.name.is_empty() {
+            self.x.up.keep(header.total);
+        } else {
+            let rest = header.total - HEADER - consumed;
+            encode::bind_head(self.x.up.insert(), &portal, &statement.name, rest);
+            self.x.up.skip(HEADER + consumed);
+            self.x.up.keep(rest);
+        }
+        self.server.backlog.push(Expect::Bind(Some(statement)));
+        Ok(true)
+    }
+
+    /// A client may know what the result looks like and not ask again. Where the statement must be
+    /// prepared anew, the server is asked first; `false` with `hold` set means that it was, and
+    /// without, that the result looks different now.
+    fn shape_is_known_to_hold(&mut self, statement: &Arc<Statement>) -> bool {
+        let unnamed = statement.name.is_empty();
+        if unnamed || !statement.has_known_shape() || self.server.holds(statement) {
+            return true;
+        }
+        if statement.is_reshaped() {
+            return false;
+        }
+        self.ensure_held(statement, true);
+        let out = self.x.up.insert();
+        encode::describe_statement(out, &statement.name);
+        out.extend_from_slice(encode::FLUSH);
+        self.server
+            .backlog
+            .push(Expect::Shape(Arc::clone(statement)));
+        self.x.group.open = true;
+        self.x.hold = true;
+        false
+    }
+
+    /// Takes the message that was remembered last out of the group again.
+    fn forget_last(&mut self, length: usize) {
+        let bytes = &mut self.x.group.bytes;
+        let keep = bytes.len().saturating_sub(length);
+        if self.x.group.repeatable {
+            bytes.truncate(keep);
+        }
+        self.x.tally.binds -= 1;
+    }
+
+    /// A message too large to be kept is under way.
+    fn remember_not(&mut self) {
+        self.x.group.open = true;
+        self.x.group.repeatable = false;
+        self.x.group.bytes.clear();
+    }
+
+    fn note_portal(&mut self, portal: Box<[u8]>, statement: &Arc<Statement>) {
+        if !self.x.portals.is_empty() {
+            self.x.portals.retain(|(name, _)| *name != portal);
+        }
+        if statement.effects.is_some() || statement.answer.is_some() {
+            self.x.portals.push((portal, Arc::clone(statement)));
+        }
+    }
+
+    fn on_describe(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
+        let bytes = body.of(self.x.up.unscanned());
+        match frontend::target(bytes).ok_or_else(|| malformed("Describe"))? {
+            Target::Portal(_) => {
+                self.x.up.keep(header.total);
+                self.server.backlog.push(Expect::Describe(None));
+            }
+            Target::Statement(name) => match self.client.statement(name).cloned() {
+                Some(statement) => {
+                    self.ensure_held(&statement, true);
+                    if statement.name.is_empty() {
+                        self.x.up.keep(header.total);
+                    } else {
+                        self.x.up.skip(header.total);
+                        encode::describe_statement(self.x.up.insert(), &statement.name);
+                    }
+                    self.server.backlog.push(Expect::Describe(Some(statement)));
+                }
+                None if name.is_empty() => {
+                    self.x.up.skip(header.total);
+                    self.reject_extended(
+                        sqlstate::INVALID_SQL_STATEMENT_NAME,
+                        "unnamed prepared statement does not exist".to_owned(),
+                    );
+                }
+                None => {
+                    self.x.up.keep(header.total);
+                    self.server.backlog.push(Expect::Describe(None));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
+        let bytes = body.of(self.x.up.unscanned());
+        match frontend::target(bytes).ok_or_else(|| malformed("Close"))? {
+            Target::Portal(_) => {
+                self.x.up.keep(header.total);
+                self.server.backlog.push(Expect::ClosePortal);
+            }
+            Target::Statement(name) => {
+                let name: Box<[u8]> = name.into();
+                self.client.remove_statement(&name);
+                self.x.up.skip(header.total);
+                self.answer_close();
+            }
+        }
+        Ok(())
+    }
+
+    fn on_execute(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
+        let bytes = body.of(self.x.up.unscanned());
+        let portal = frontend::execute_portal(bytes).ok_or_else(|| malformed("Execute"))?;
+        let statement = if self.x.portals.is_empty() {
+            None
+        } else {
+            let found = self.x.portals.iter().find(|(name, _)| **name == *portal);
+            found.map(|(_, statement)| Arc::clone(statement))
+        };
+        self.x.up.keep(header.total);
+        self.server.backlog.push(Expect::Execute(statement));
+        Ok(())
+    }
+
+    /// Sends something that fails in place of an extended-query message, so that the server's
+    /// transaction fails as it should; the client gets this error instead of the server's.
+    pub(super) fn reject_extended(&mut self, code: SqlState, message: String) {
+        self.x.group.repeatable = false;
+        self.x.group.bytes.clear();
+        self.server.unnamed = 0;
+        encode::parse(self.x.up.insert(), b"", BROKEN, b"\0\0");
+        self.server
+            .backlog
+            .push(Expect::Rejected(Box::new(Rejection {
+                code,
+                message,
+                simple: false,
+            })));
+    }
+
+    pub(super) fn reject_simple(&mut self, code: SqlState, message: String) {
+        encode::query(self.x.up.insert(), BROKEN);
+        self.server
+            .backlog
+            .push(Expect::Rejected(Box::new(Rejection {
+                code,
+                message,
+                simple: true,
+            })));
+    }
+
+    /// Asks what the settings are that a statement has set to something computed.
+    pub fn ask_for_values(&mut self) {
+        let names = std::mem::take(&mut self.x.ask_values);
+        let selects: Vec<String> = names
+            .iter()
+            .map(|name| quote_literal(name))
+            .map(|name| format!("SELECT {name}, pg_catalog.current_setting({name}, true)"))
+            .collect();
+        self.server.unnamed = 0;
+        encode::query(self.x.up.insert(), selects.join(";").as_bytes());
+        self.server.backlog.push(Expect::Values);
+    }
+
+    /// Asks what pins the session.
+    pub fn ask_for_pins(&mut self) {
+        self.x.probe = false;
+        self.server.unnamed = 0;
+        encode::query(self.x.up.insert(), super::pins::PROBE.as_bytes());
+        self.server.backlog.push(Expect::Probe);
+    }
+
+    /// The client is linked to this server connection from now on. Where their settings differ,
+    /// the difference goes out with the first message, and parameters are compared after it.
+    pub fn attached(&mut self) {
+        if self.server.settings.as_ref() == Some(&self.client.settings) {
+            // Equal contents: the same pointer from now on.
+            self.server.settings = Some(self.client.settings.clone());
+            self.tell_parameters();
+        }
+    }
+}
+
+/// Text that no version of PostgreSQL can parse.
+const BROKEN: &[u8] = b"pgweir: this statement was rejected";
+
+/// Where the body of the next message is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Body {
+    start: usize,
+    end: usize,
+}
+
+impl Body {
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start..self.end]
+    }
+}
+
+pub(super) fn malformed(what: &str) -> ClientViolation {
+    ClientViolation::new(format!("malformed {what} message"))
+}

@@ -1,0 +1,243 @@
+//! Metrics, in Prometheus' text format. Nothing is counted here: each scrape reads the counters
+//! that the pools keep anyway, so the hot path pays nothing for it.
+
+use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use crate::admin::console::Console;
+use crate::client::info::State;
+use crate::pool::Pool;
+use crate::pool::stats::Totals;
+use crate::server::Activity;
+
+/// So many pools are shown; with databases or users made up by clients, there is no end to them.
+const POOLS_MAX: usize = 1000;
+
+const METADATA: Metadata<'_> = Metadata::new("pgweir", Level::INFO, None);
+
+/// One counter of a pool.
+struct PoolCounter {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    /// What one unit of the pool's own count is worth in base units.
+    value: fn(&Totals) -> u64,
+}
+
+/// Counters of whole numbers. Times are gauges of seconds below, because the exporter's counters
+/// are integers.
+const COUNTERS: &[PoolCounter] = &[
+    PoolCounter {
+        name: "pgweir_transactions_total",
+        help: "Transactions finished.",
+        unit: None,
+        value: |t| t.transactions,
+    },
+    PoolCounter {
+        name: "pgweir_queries_total",
+        help: "Requests answered with ReadyForQuery.",
+        unit: None,
+        value: |t| t.queries,
+    },
+    PoolCounter {
+        name: "pgweir_errors_total",
+        help: "ErrorResponses from servers.",
+        unit: None,
+        value: |t| t.errors,
+    },
+    PoolCounter {
+        name: "pgweir_server_assignments_total",
+        help: "Times that a server connection was given to a client.",
+        unit: None,
+        value: |t| t.assignments,
+    },
+    PoolCounter {
+        name: "pgweir_client_received_bytes_total",
+        help: "Bytes received from clients.",
+        unit: Some(Unit::Bytes),
+        value: |t| t.received,
+    },
+    PoolCounter {
+        name: "pgweir_client_sent_bytes_total",
+        help: "Bytes sent to clients.",
+        unit: Some(Unit::Bytes),
+        value: |t| t.sent,
+    },
+    PoolCounter {
+        name: "pgweir_client_parses_total",
+        help: "Parse messages from clients.",
+        unit: None,
+        value: |t| t.client_parses,
+    },
+    PoolCounter {
+        name: "pgweir_server_parses_total",
+        help: "Parse messages sent to servers.",
+        unit: None,
+        value: |t| t.server_parses,
+    },
+    PoolCounter {
+        name: "pgweir_binds_total",
+        help: "Bind messages from clients.",
+        unit: None,
+        value: |t| t.binds,
+    },
+    PoolCounter {
+        name: "pgweir_logins_total",
+        help: "Clients logged in.",
+        unit: None,
+        value: |t| t.logins,
+    },
+    PoolCounter {
+        name: "pgweir_timeouts_total",
+        help: "Timeouts enforced on clients.",
+        unit: None,
+        value: |t| t.timeouts,
+    },
+    PoolCounter {
+        name: "pgweir_cancels_total",
+        help: "Cancel requests sent to servers.",
+        unit: None,
+        value: |t| t.cancels,
+    },
+    PoolCounter {
+        name: "pgweir_pins_total",
+        help: "Transactions after which a client kept its server connection.",
+        unit: None,
+        value: |t| t.pins,
+    },
+    PoolCounter {
+        name: "pgweir_server_discards_total",
+        help: "Server connections closed instead of reused.",
+        unit: None,
+        value: |t| t.discards,
+    },
+    PoolCounter {
+        name: "pgweir_transaction_time_microseconds_total",
+        help: "Time spent in transactions.",
+        unit: Some(Unit::Microseconds),
+        value: |t| t.transaction_micros,
+    },
+    PoolCounter {
+        name: "pgweir_query_time_microseconds_total",
+        help: "Time spent in statements.",
+        unit: Some(Unit::Microseconds),
+        value: |t| t.query_micros,
+    },
+    PoolCounter {
+        name: "pgweir_client_wait_microseconds_total",
+        help: "Time that clients waited for a server connection.",
+        unit: Some(Unit::Microseconds),
+        value: |t| t.wait_micros,
+    },
+];
+
+/// The exposition for one scrape.
+pub fn render(console: &Console) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    for c in COUNTERS {
+        recorder.describe_counter(KeyName::from(c.name), c.unit, SharedString::from(c.help));
+    }
+    let gauges = [
+        ("pgweir_clients", "Clients by state."),
+        ("pgweir_servers", "Server connections by state."),
+        ("pgweir_pool_size", "Most server connections of a pool."),
+        (
+            "pgweir_clients_waiting",
+            "Clients waiting for a server connection.",
+        ),
+        (
+            "pgweir_client_wait_longest_seconds",
+            "How long the first in the queue has waited.",
+        ),
+        (
+            "pgweir_pool_up",
+            "1 unless the last attempt to connect to the server failed.",
+        ),
+        (
+            "pgweir_pools_not_shown",
+            "Pools beyond the number that is exported.",
+        ),
+        (
+            "pgweir_build_info",
+            "Always 1; the label tells the version.",
+        ),
+    ];
+    for (name, help) in gauges {
+        recorder.describe_gauge(KeyName::from(name), None, SharedString::from(help));
+    }
+    let gauge = |name: &'static str, labels: Vec<Label>, value: f64| {
+        recorder
+            .register_gauge(&Key::from_parts(name, labels), &METADATA)
+            .set(value);
+    };
+    let version = Label::new("version", env!("CARGO_PKG_VERSION"));
+    gauge("pgweir_build_info", vec![version], 1.0);
+    let clients = console.directory().all();
+    for state in [State::Idle, State::Waiting, State::Active] {
+        let n = clients.iter().filter(|c| c.state() == state).count();
+        gauge(
+            "pgweir_clients",
+            vec![Label::new("state", state.label())],
+            n as f64,
+        );
+    }
+    let servers = console.pools().servers();
+    for activity in [
+        Activity::New,
+        Activity::Idle,
+        Activity::Active,
+        Activity::Tested,
+    ] {
+        let n = servers.iter().filter(|s| s.activity() == activity).count();
+        gauge(
+            "pgweir_servers",
+            vec![Label::new("state", activity.label())],
+            n as f64,
+        );
+    }
+    let pools = console.pools().all();
+    gauge(
+        "pgweir_pools_not_shown",
+        Vec::new(),
+        pools.len().saturating_sub(POOLS_MAX) as f64,
+    );
+    for pool in pools.iter().take(POOLS_MAX) {
+        render_pool(pool, &recorder, &gauge);
+    }
+    recorder.handle().render()
+}
+
+fn render_pool(
+    pool: &Pool,
+    recorder: &impl Recorder,
+    gauge: &impl Fn(&'static str, Vec<Label>, f64),
+) {
+    let labels = || {
+        vec![
+            Label::new("database", pool.database.to_string()),
+            Label::new("user", pool.user.to_string()),
+        ]
+    };
+    let (totals, counts) = (pool.totals(), pool.counts());
+    for c in COUNTERS {
+        recorder
+            .register_counter(&Key::from_parts(c.name, labels()), &METADATA)
+            .absolute((c.value)(&totals));
+    }
+    gauge(
+        "pgweir_pool_size",
+        labels(),
+        pool.settings().limits.size as f64,
+    );
+    gauge("pgweir_clients_waiting", labels(), counts.waiting as f64);
+    gauge(
+        "pgweir_client_wait_longest_seconds",
+        labels(),
+        counts.longest_wait.as_secs_f64(),
+    );
+    gauge(
+        "pgweir_pool_up",
+        labels(),
+        f64::from(u8::from(pool.is_healthy())),
+    );
+}
