@@ -36,6 +36,8 @@ impl Home {
 pub struct Worker {
     pub number: u16,
     /// Buffers and state for clients that are not idle; kept when a client becomes idle.
+    // Boxed, so that taking one moves a pointer and not its whole state.
+    #[allow(clippy::vec_box)]
     spare: Mutex<Vec<Box<Active>>>,
     clients: AtomicUsize,
 }

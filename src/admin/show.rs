@@ -275,7 +275,10 @@ fn time(at: SystemTime) -> String {
     )
 }
 
-const STATS: &[(&str, fn(&Totals) -> u64)] = &[
+/// What to read of a pool's counters.
+type Read = fn(&Totals) -> u64;
+
+const STATS: &[(&str, Read)] = &[
     ("server_assignment_count", |t| t.assignments),
     ("xact_count", |t| t.transactions),
     ("query_count", |t| t.queries),
@@ -323,7 +326,7 @@ const STATS_COLUMNS: &[(&str, char)] = &[
 fn stats(console: &Console) -> Table {
     let rows = console.totals().into_iter().map(|(database, now, period)| {
         let seconds = period.seconds.max(1);
-        let since = |value: fn(&Totals) -> u64| value(&period.end) - value(&period.start);
+        let since = |value: Read| value(&period.end) - value(&period.start);
         let mut row = vec![s(database)];
         row.extend(STATS.iter().map(|(_, value)| s(value(&now))));
         row.extend(STATS.iter().map(|(name, value)| {

@@ -64,11 +64,14 @@ impl Door {
     }
 }
 
+/// The limits that one client counts under.
+type Budgets = Arc<[Arc<Budget>]>;
+
 /// Limits on clients: all, of a database, of a user.
 #[derive(Debug)]
 pub struct ClientLimits {
     total: Arc<Budget>,
-    by_key: Mutex<HashMap<(String, String), Arc<[Arc<Budget>]>>>,
+    by_key: Mutex<HashMap<(String, String), Budgets>>,
     by_database: Mutex<HashMap<String, Arc<Budget>>>,
     by_user: Mutex<HashMap<String, Arc<Budget>>>,
 }

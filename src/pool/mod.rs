@@ -16,7 +16,7 @@ pub mod welcome;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -166,9 +166,8 @@ impl Pool {
         loop {
             let (outcome, starved) = {
                 let mut core = self.core.lock();
-                let prefer =
-                    |s: &Box<Server>| s.state.settings.as_ref().is_some_and(|s| s.same(wanted));
-                let outcome = core.checkout(index, now, waker, prefer);
+                let prefer = |s: &Server| s.state.settings.as_ref().is_some_and(|s| s.same(wanted));
+                let outcome = core.checkout(index, now, waker, |server| prefer(server));
                 let waits = matches!(outcome, Checkout::Wait(_));
                 (outcome, waits && core.may_connect())
             };
@@ -196,7 +195,7 @@ impl Pool {
         // An idle server has nothing to say: data or end of file both mean that it is gone, or in
         // a state that we do not know.
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(_) = server.stream.poll_read_ready(&mut context) {
+        if server.stream.poll_read_ready(&mut context).is_ready() {
             return Fitness::Dead("server closed the connection");
         }
         let delay = self.settings.load().database.server.check_delay;
@@ -318,11 +317,10 @@ impl Pool {
     pub fn offer_credentials(&self, offered: Credentials) {
         let mut credentials = self.credentials.lock();
         // A password that we know is good for every method; keys from a login only for SCRAM.
-        let better = match (&*credentials, &offered) {
-            (_, Credentials::None) => false,
-            (Credentials::Secret(_), Credentials::ScramKeys(_)) => false,
-            _ => true,
-        };
+        let better = !matches!(
+            (&*credentials, &offered),
+            (_, Credentials::None) | (Credentials::Secret(_), Credentials::ScramKeys(_))
+        );
         if better {
             *credentials = offered;
         }

@@ -39,7 +39,7 @@ impl ServerList {
 #[error("pools.{database}.server_tls: {source}")]
 pub struct TlsSettingsError {
     pub database: String,
-    pub source: TlsClientError,
+    pub source: Box<TlsClientError>,
 }
 
 type Key = (Arc<str>, Arc<str>);
@@ -172,7 +172,7 @@ fn tls_clients(config: &Config) -> Result<BTreeMap<String, Arc<TlsClient>>, TlsS
             let client =
                 TlsClient::new(&database.server_tls).map_err(|source| TlsSettingsError {
                     database: database.name.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
             Ok((database.name.clone(), Arc::new(client)))
         })

@@ -3,7 +3,7 @@
 //! A client must have been told the values that hold on the server connection it uses; comparing
 //! two sets tells what it must be told.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -21,10 +21,9 @@ pub struct Reported(Arc<Inner>);
 impl Reported {
     pub fn new(mut entries: Vec<(Box<str>, Box<str>)>) -> Reported {
         entries.sort();
-        let mut hasher = foldhash::quality::FixedState::with_seed(0x7265_706f).build_hasher();
-        entries.hash(&mut hasher);
+        let hasher = foldhash::quality::FixedState::with_seed(0x7265_706f);
         Reported(Arc::new(Inner {
-            hash: hasher.finish(),
+            hash: hasher.hash_one(&entries),
             standard_conforming_strings: !entries
                 .iter()
                 .any(|(name, value)| &**name == "standard_conforming_strings" && &**value == "off"),

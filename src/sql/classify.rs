@@ -115,8 +115,8 @@ fn split(text: &[u8], tokens: &[Token]) -> Vec<Range<usize>> {
             t.kind == Kind::Word && text[t.range.clone()].eq_ignore_ascii_case(word.as_bytes())
         })
     };
-    for at in 0..tokens.len() {
-        match tokens[at].kind {
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
             Kind::Symbol(b'(') => parentheses += 1,
             Kind::Symbol(b')') => parentheses = parentheses.saturating_sub(1),
             Kind::Word if is(start, "create") => {
@@ -248,7 +248,7 @@ impl<'a> Words<'a> {
             b"alter" if self.is(1, "system") => Vec::new(),
             b"alter" | b"reassign" | b"security" | b"refresh" => vec![Effect::Ddl],
             b"explain" => self.explained(),
-            b"select" | b"with" | b"table" | b"values" => self.into_temp(),
+            b"select" | b"with" | b"table" | b"values" => self.select_into_temp(),
             b"revoke" | b"reindex" | b"comment" | b"grant" => Vec::new(),
             _ if is_plain_start(&word) => Vec::new(),
             // A statement that we do not know.
@@ -341,7 +341,7 @@ impl<'a> Words<'a> {
         effects
     }
 
-    fn into_temp(&self) -> Vec<Effect> {
+    fn select_into_temp(&self) -> Vec<Effect> {
         let found = (0..self.tokens.len()).any(|at| {
             self.is(at, "into")
                 && (self.is_any(at + 1, &["temp", "temporary", "local", "global"])

@@ -38,7 +38,10 @@ fn a_freed_connection_goes_to_the_oldest_waiter() {
     assert_eq!(core.release(0, 10, t), Some(2));
     assert_eq!(core.take(second), Granted::Server(10));
     assert_eq!(core.release(0, 10, t), None);
-    assert!(matches!(core.checkout(0, t, &3, whichever), Checkout::Ready(10)));
+    assert!(matches!(
+        core.checkout(0, t, &3, whichever),
+        Checkout::Ready(10)
+    ));
 }
 
 #[test]
@@ -66,7 +69,10 @@ fn the_queue_is_bounded() {
     );
     let t = Instant::now();
     let ticket = wait(&mut core, 0, t, 1);
-    assert!(matches!(core.checkout(0, t, &2, whichever), Checkout::Refused));
+    assert!(matches!(
+        core.checkout(0, t, &2, whichever),
+        Checkout::Refused
+    ));
     assert_eq!(core.cancel(ticket), None);
     wait(&mut core, 0, t, 2);
 }

@@ -42,7 +42,7 @@ fn versions() {
     assert_eq!(minor(V3 | 1), (0, true));
     assert_eq!(minor(V3 | 2), (2, false));
     assert_eq!(minor(V3 | 9999), (2, true));
-    let s = parse(V3 | 2, b"user\0u\0_pq_.x\01\0\0").unwrap();
+    let s = parse(V3 | 2, b"user\0u\0_pq_.x\0on\0\0").unwrap();
     assert_eq!(s.negotiate, Some(vec!["_pq_.x".to_owned()]));
     assert!(s.parameters.is_empty());
     assert_eq!(
