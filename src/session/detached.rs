@@ -12,6 +12,9 @@ use crate::protocol::frame::{self, HEADER, Header};
 use crate::protocol::frontend::{self, Target};
 use crate::protocol::sqlstate;
 
+/// So much of a request must have arrived before a server connection is asked for.
+const REQUEST_BEGINNING: usize = 64 * 1024;
+
 /// What the client's next message needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
@@ -46,6 +49,9 @@ pub fn requests(
             )));
         }
         let wants = match client.detached {
+            Detached::Ready if b"QPBDEF".contains(&header.tag) && !enough(x, header) => {
+                return Ok(Wants::Bytes);
+            }
             Detached::Ready if header.tag == b'P' => {
                 if parse_known(client, x, header, rules) {
                     continue;
@@ -60,6 +66,17 @@ pub fn requests(
             return Ok(wants);
         }
     }
+}
+
+/// A server connection is not held for a client that is still sending: a message of usual size is
+/// waited for, of a large one the beginning.
+fn enough(x: &mut Exchange, header: Header) -> bool {
+    let wanted = header.total.min(REQUEST_BEGINNING);
+    let have = x.up.unscanned().len() >= wanted;
+    if !have {
+        x.up.reserve(wanted);
+    }
+    have
 }
 
 /// Waits for the rest of a message that must be seen whole.

@@ -13,6 +13,10 @@ impl Link<'_> {
     /// Applies `effects` of a statement that the server has just completed.
     pub(super) fn apply(&mut self, effects: &[Effect]) {
         for effect in effects {
+            if let Effect::Prepare { .. } = effect {
+                // What follows is what the prepared statement will do when it is executed.
+                return;
+            }
             self.apply_one(effect);
         }
     }
@@ -73,9 +77,24 @@ impl Link<'_> {
             // It cannot even be asked for.
             Effect::SetConfigUnknown => self.client.pins.insert(Pin::Forever),
             Effect::Ddl => self.rules.registry.schema_changed(),
-            // PREPARE is registered with its name by the caller; EXECUTE, and the boundaries of
-            // transactions, change nothing by themselves.
+            Effect::Execute { name, .. } => self.executed(name),
+            // PREPARE is registered with its name by the caller; the boundaries of transactions
+            // are seen in the server's answers.
             _ => {}
+        }
+    }
+
+    /// SQL `EXECUTE`: does what the prepared statement does.
+    fn executed(&mut self, name: &str) {
+        let statement = self.client.statement(name.as_bytes());
+        let Some(effects) = statement.and_then(|s| s.effects.clone()) else {
+            return;
+        };
+        for part in effects.iter() {
+            // PostgreSQL cannot prepare an EXECUTE, so this does not go deeper.
+            let own = part.effects.iter();
+            own.filter(|e| !matches!(e, Effect::Execute { .. }))
+                .for_each(|e| self.apply_one(e));
         }
     }
 

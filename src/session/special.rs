@@ -238,7 +238,8 @@ impl Link<'_> {
                         {
                             return Err(name.clone());
                         }
-                        let prepared = self.rules.registry.sql(|ours| {
+                        let body = body_effects(statement);
+                        let prepared = self.rules.registry.sql(body, |ours| {
                             let own = statement.range.clone();
                             let within = name_range.start - own.start..name_range.end - own.start;
                             sql::splice(&text[own], within, ours)
@@ -274,6 +275,15 @@ impl Link<'_> {
     pub fn wants_probe(&self) -> bool {
         self.x.probe && self.rules.session_state != SessionStatePolicy::Allow
     }
+}
+
+/// What running a prepared statement does: the effects behind that of `PREPARE` itself.
+fn body_effects(statement: &sql::Statement) -> Option<Arc<[sql::Statement]>> {
+    let is_prepare = |e: &Effect| matches!(e, Effect::Prepare { .. });
+    let at = statement.effects.iter().position(is_prepare)?;
+    let effects = statement.effects[at + 1..].to_vec();
+    let range = statement.range.clone();
+    (!effects.is_empty()).then(|| vec![sql::Statement { range, effects }].into())
 }
 
 fn exists(name: &str) -> String {

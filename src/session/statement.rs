@@ -201,7 +201,11 @@ impl Registry {
     }
 
     /// A SQL `PREPARE` under a name of ours; `text` makes the full text from the name.
-    pub fn sql(&self, text: impl FnOnce(&[u8]) -> Vec<u8>) -> Arc<Statement> {
+    pub fn sql(
+        &self,
+        effects: Option<Arc<[sql::Statement]>>,
+        text: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Arc<Statement> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let name = server_name(id);
         Arc::new(Statement {
@@ -210,7 +214,7 @@ impl Registry {
                 text: text(&name).into(),
             },
             name,
-            effects: None,
+            effects,
             needs: Vec::new(),
             makes: None,
             answer: None,

@@ -1,374 +1,330 @@
 //! From a text to what its statements do to the session.
 
-use std::ops::Range;
-
+use super::calls;
 use super::lexer::{Kind, Lexer, Token};
-use super::{Class, Effect, PinKind, Statement, calls, set};
+use super::plain;
+use super::set;
+use super::statement::Tokens;
+use super::{Class, Effect, PinKind, Statement};
 
-/// See [`Class`]. `standard_strings` is the session's `standard_conforming_strings`.
-pub fn classify(text: &[u8], standard_strings: bool) -> Class {
-    let lexer = Lexer::new(text, standard_strings);
-    if is_plain(text, lexer.clone()) {
+/// Says what the statements of a text can do to session state. `standard_conforming_strings` is the
+/// session's setting of that name when the text is read: all of a text is read before any of it is
+/// run.
+///
+/// Takes time in proportion to the length of the text. Does not allocate for a text without
+/// anything that looks special.
+pub fn classify(text: &[u8], standard_conforming_strings: bool) -> Class {
+    if plain::is_plain(text, standard_conforming_strings) {
         return Class::Plain;
     }
-    let tokens: Vec<Token> = lexer.collect();
-    let statements: Vec<Statement> = split(text, &tokens)
+    let tokens: Vec<Token> = Lexer::new(text, standard_conforming_strings).collect();
+    let all = Tokens::new(text, &tokens, standard_conforming_strings);
+    let statements: Vec<Statement> = split(all)
         .into_iter()
-        .map(|range| Words::new(text, &tokens[range]).statement())
+        .map(|tokens| Statement {
+            range: tokens.range(),
+            effects: effects(tokens),
+        })
         .collect();
-    if statements.iter().all(|s| s.effects.is_empty()) {
+    if statements
+        .iter()
+        .flat_map(|s| &s.effects)
+        .all(is_transaction_control)
+    {
         return Class::Plain;
     }
     Class::Special(statements)
 }
 
-/// One pass without allocation: no statement begins with a word, and no function is called, that
-/// could be of interest.
-fn is_plain(text: &[u8], lexer: Lexer<'_>) -> bool {
-    let mut at_start = true;
-    // A ROLLBACK may turn out to be one to a savepoint.
-    let mut in_rollback = false;
-    for token in lexer {
-        match token.kind {
-            Kind::Symbol(b';') => (at_start, in_rollback) = (true, false),
-            // `(SELECT …)` may begin with a parenthesis.
-            Kind::Symbol(b'(') if at_start => {}
-            Kind::Word => {
-                let word = &text[token.range];
-                if at_start && any_of(word, &["rollback"]) {
-                    in_rollback = true;
-                } else if (at_start && !is_plain_start(word))
-                    || is_interesting(word)
-                    || (in_rollback && any_of(word, &["to"]))
-                {
-                    return false;
-                }
-                at_start = false;
-            }
-            Kind::Quoted => {
-                let name = &text[token.range];
-                if calls::effect(name.get(1..name.len().max(2) - 1).unwrap_or_default()).is_some()
-                    || name.starts_with(b"U&")
-                    || name.starts_with(b"u&")
-                {
-                    return false;
-                }
-                at_start = false;
-            }
-            _ => at_start = false,
-        }
-    }
-    true
+fn is_transaction_control(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Begin
+            | Effect::Commit { .. }
+            | Effect::Rollback { .. }
+            | Effect::PrepareTransaction
+    )
 }
 
-fn any_of(word: &[u8], known: &[&str]) -> bool {
-    known
-        .iter()
-        .any(|k| word.eq_ignore_ascii_case(k.as_bytes()))
-}
-
-/// Statements that by themselves do nothing to the session.
-fn is_plain_start(word: &[u8]) -> bool {
-    match word.first().map_or(0, |b| b | 0x20) {
-        b's' => any_of(word, &["select", "show", "start"]),
-        b'i' => any_of(word, &["insert", "import"]),
-        b'u' => any_of(word, &["update"]),
-        b'd' => any_of(word, &["delete"]),
-        b'b' => any_of(word, &["begin"]),
-        b'c' => any_of(
-            word,
-            &["commit", "copy", "cluster", "checkpoint", "comment"],
-        ),
-        b'e' => any_of(word, &["end"]),
-        b'w' => any_of(word, &["with"]),
-        b'v' => any_of(word, &["values", "vacuum"]),
-        b't' => any_of(word, &["table", "truncate"]),
-        b'a' => any_of(word, &["abort", "analyze", "analyse"]),
-        b'm' => any_of(word, &["merge", "move"]),
-        b'f' => any_of(word, &["fetch"]),
-        b'n' => any_of(word, &["notify"]),
-        b'l' => any_of(word, &["lock"]),
-        b'g' => any_of(word, &["grant"]),
-        _ => false,
-    }
-}
-
-/// Words that make a closer look necessary wherever they stand.
-#[inline]
-fn is_interesting(word: &[u8]) -> bool {
-    match word.len() {
-        4 => any_of(word, &["temp"]),
-        9 => any_of(word, &["temporary"]),
-        7 => any_of(word, &["pg_temp"]),
-        n if n >= 10 => calls::effect(word).is_some(),
-        _ => false,
-    }
-}
-
-/// The tokens of each statement. Semicolons inside parentheses (CREATE RULE) and inside
-/// `BEGIN ATOMIC … END` (SQL-standard function bodies) do not end a statement.
-fn split(text: &[u8], tokens: &[Token]) -> Vec<Range<usize>> {
+/// Cuts a text at the semicolons that end a statement. Those in parentheses (`CREATE RULE`) do not,
+/// nor do those of a function body `BEGIN ATOMIC … END`. In such a body every statement ends with a
+/// semicolon, so that the `END` behind one, or behind `ATOMIC`, is the body's own, and any other
+/// belongs to a `CASE` or is a column's name.
+fn split(all: Tokens<'_>) -> Vec<Tokens<'_>> {
     let mut statements = Vec::new();
-    let (mut start, mut parentheses, mut blocks) = (0, 0usize, 0usize);
-    let is = |at: usize, word: &str| {
-        tokens.get(at).is_some_and(|t: &Token| {
-            t.kind == Kind::Word && text[t.range.clone()].eq_ignore_ascii_case(word.as_bytes())
-        })
-    };
-    for (at, token) in tokens.iter().enumerate() {
-        match token.kind {
-            Kind::Symbol(b'(') => parentheses += 1,
-            Kind::Symbol(b')') => parentheses = parentheses.saturating_sub(1),
-            Kind::Word if is(start, "create") => {
-                let opens = is(at, "begin") && is(at + 1, "atomic");
-                if opens || (blocks > 0 && is(at, "case")) {
-                    blocks += 1;
-                } else if blocks > 0 && is(at, "end") {
-                    blocks -= 1;
-                }
-            }
-            Kind::Symbol(b';') if parentheses == 0 && blocks == 0 => {
+    let (mut start, mut parentheses, mut in_body) = (0, 0usize, false);
+    let mut at = 0;
+    while at < all.len() {
+        match all.kind(at) {
+            Some(Kind::Symbol(b'(')) => parentheses += 1,
+            Some(Kind::Symbol(b')')) => parentheses = parentheses.saturating_sub(1),
+            Some(Kind::Symbol(b';')) if parentheses == 0 && !in_body => {
                 if at > start {
-                    statements.push(start..at);
+                    statements.push(all.until(at).from(start));
                 }
                 start = at + 1;
             }
+            Some(Kind::Word) if in_body => {
+                let opened = all.is(at - 1, "atomic") || all.is_symbol(at - 1, b';');
+                in_body = !(opened && all.is(at, "end"));
+            }
+            Some(Kind::Word)
+                if parentheses == 0
+                    && all.are(at, &["begin", "atomic"])
+                    && all.is(start, "create") =>
+            {
+                in_body = true;
+                at += 1;
+            }
             _ => {}
         }
+        at += 1;
     }
-    if tokens.len() > start {
-        statements.push(start..tokens.len());
+    if all.len() > start {
+        statements.push(all.from(start));
     }
     statements
 }
 
-/// The tokens of one statement, to be read from left to right.
-pub(super) struct Words<'a> {
-    pub text: &'a [u8],
-    pub tokens: &'a [Token],
+/// What one statement does.
+fn effects(tokens: Tokens<'_>) -> Vec<Effect> {
+    let mut out = Vec::new();
+    let tokens = without_parentheses(tokens);
+    // What does not begin with a word is no statement; the server will say so.
+    if tokens.kind(0) != Some(Kind::Word) {
+        return out;
+    }
+    let first = tokens.bytes(0).to_ascii_lowercase();
+    match first.as_slice() {
+        b"explain" => explained(tokens, &mut out),
+        b"prepare" => prepare(tokens, &mut out),
+        b"begin" | b"start" => out.push(Effect::Begin),
+        b"commit" | b"end" | b"rollback" | b"abort" => end_of_transaction(tokens, &mut out),
+        b"savepoint" => out.extend(tokens.name(1).map(|name| Effect::Savepoint { name })),
+        b"release" => {
+            let at = behind_optional(tokens, 1, "savepoint");
+            out.extend(tokens.name(at).map(|name| Effect::Release { name }));
+        }
+        b"do" | b"call" => out.push(Effect::Unknown),
+        b"alter" | b"drop" if is_of_cluster(tokens, 1) => {}
+        b"alter" => {
+            out.push(Effect::Ddl);
+            calls::effects(tokens, &mut out);
+        }
+        b"drop" => out.extend([Effect::Ddl, Effect::MayUnpin(PinKind::TempObject)]),
+        b"import" => out.push(Effect::Ddl),
+        b"show" | b"fetch" | b"move" | b"lock" | b"notify" | b"truncate" | b"vacuum"
+        | b"analyze" | b"analyse" | b"grant" | b"revoke" | b"comment" | b"checkpoint"
+        | b"cluster" | b"reindex" | b"reassign" | b"refresh" | b"security" => {}
+        _ => {
+            if !executable(tokens, &mut out) && !about_session(tokens, &mut out) {
+                out.push(Effect::Unknown);
+            }
+        }
+    }
+    out
 }
 
-impl<'a> Words<'a> {
-    fn new(text: &'a [u8], tokens: &'a [Token]) -> Words<'a> {
-        Words { text, tokens }
-    }
+/// `(SELECT …)` is a statement, too.
+fn without_parentheses(tokens: Tokens<'_>) -> Tokens<'_> {
+    let start = (0..tokens.len()).find(|at| !tokens.is_symbol(*at, b'('));
+    tokens.from(start.unwrap_or(tokens.len()))
+}
 
-    pub fn bytes(&self, at: usize) -> &'a [u8] {
-        self.tokens
-            .get(at)
-            .map_or(&[], |t| &self.text[t.range.clone()])
-    }
-
-    pub fn kind(&self, at: usize) -> Option<Kind> {
-        self.tokens.get(at).map(|t| t.kind)
-    }
-
-    pub fn is(&self, at: usize, word: &str) -> bool {
-        self.kind(at) == Some(Kind::Word) && self.bytes(at).eq_ignore_ascii_case(word.as_bytes())
-    }
-
-    pub fn is_any(&self, at: usize, words: &[&str]) -> bool {
-        words.iter().any(|w| self.is(at, w))
-    }
-
-    fn has(&self, word: &str) -> bool {
-        (0..self.tokens.len()).any(|at| self.is(at, word))
-    }
-
-    /// An identifier as the server understands it: folded to lower case unless quoted, and cut to
-    /// 63 bytes.
-    pub fn name(&self, at: usize) -> Option<String> {
-        let text = String::from_utf8_lossy(self.bytes(at)).into_owned();
-        let mut name = match self.kind(at)? {
-            Kind::Word => text.to_ascii_lowercase(),
-            Kind::Quoted => text
-                .strip_prefix('"')?
-                .trim_end_matches('"')
-                .replace("\"\"", "\""),
-            _ => return None,
-        };
-        let mut end = name.len().min(63);
-        while !name.is_char_boundary(end) {
-            end -= 1;
+/// Statements that can be prepared or explained. Returns whether it is one of them.
+fn executable(tokens: Tokens<'_>, out: &mut Vec<Effect>) -> bool {
+    let first = tokens.bytes(0).to_ascii_lowercase();
+    match first.as_slice() {
+        b"create" => {
+            create(tokens, out);
+            return true;
         }
-        name.truncate(end);
-        Some(name)
+        b"select" | b"with" | b"values" | b"table" => select_into(tokens, out),
+        b"execute" => execute(tokens, 1, out),
+        b"declare" => declare(tokens, out),
+        b"insert" | b"update" | b"delete" | b"merge" | b"copy" => {}
+        _ => return false,
     }
-
-    /// The text from a token to the end of the statement.
-    pub fn from(&self, at: usize) -> String {
-        let (Some(first), Some(last)) = (self.tokens.get(at), self.tokens.last()) else {
-            return String::new();
-        };
-        String::from_utf8_lossy(&self.text[first.range.start..last.range.end]).into_owned()
+    if updates_settings(tokens) {
+        out.push(Effect::SetConfigUnknown);
     }
+    calls::effects(tokens, out);
+    true
+}
 
-    fn statement(&self) -> Statement {
-        let range = match (self.tokens.first(), self.tokens.last()) {
-            (Some(first), Some(last)) => first.range.start..last.range.end,
-            _ => 0..0,
-        };
-        let mut effects = self.by_keyword();
-        self.by_calls(&mut effects);
-        Statement { range, effects }
-    }
-
-    fn by_keyword(&self) -> Vec<Effect> {
-        let mut start = 0;
-        while self.kind(start) == Some(Kind::Symbol(b'(')) {
-            start += 1;
-        }
-        let word = self.bytes(start).to_ascii_lowercase();
-        match word.as_slice() {
-            b"set" => set::set(self),
-            b"reset" => set::reset(self),
-            b"prepare" if self.is(1, "transaction") => Vec::new(),
-            b"prepare" => self.named(1, |name, name_range| Effect::Prepare { name, name_range }),
-            b"execute" => self.executed(1),
-            b"deallocate" => self.deallocate(),
-            b"discard" => vec![match () {
-                () if self.is(1, "all") => Effect::DiscardAll,
-                () if self.is_any(1, &["temp", "temporary"]) => Effect::DiscardTemp,
-                () => Effect::DiscardOther,
-            }],
-            b"savepoint" => self.savepoint(1, |name| Effect::Savepoint { name }),
-            b"release" => {
-                let at = 1 + usize::from(self.is(1, "savepoint"));
-                self.savepoint(at, |name| Effect::Release { name })
-            }
-            b"rollback" | b"abort" => self.rollback(),
-            b"listen" => vec![Effect::MayPin(PinKind::Listen)],
-            b"unlisten" => vec![Effect::MayUnpin(PinKind::Listen)],
-            b"load" => vec![Effect::MayPin(PinKind::Load)],
-            b"declare" => self.declare(),
-            b"close" => vec![Effect::MayUnpin(PinKind::HoldCursor)],
-            b"do" | b"call" => vec![Effect::Unknown],
-            b"create" => self.create(),
-            b"drop" => vec![Effect::Ddl, Effect::MayUnpin(PinKind::TempObject)],
-            b"alter" if self.is(1, "system") => Vec::new(),
-            b"alter" | b"reassign" | b"security" | b"refresh" => vec![Effect::Ddl],
-            b"explain" => self.explained(),
-            b"select" | b"with" | b"table" | b"values" => self.select_into_temp(),
-            b"revoke" | b"reindex" | b"comment" | b"grant" => Vec::new(),
-            _ if is_plain_start(&word) => Vec::new(),
-            // A statement that we do not know.
-            _ => vec![Effect::Unknown],
-        }
-    }
-
-    fn named(&self, at: usize, effect: impl FnOnce(String, Range<usize>) -> Effect) -> Vec<Effect> {
-        match (self.name(at), self.tokens.get(at)) {
-            (Some(name), Some(token)) => vec![effect(name, token.range.clone())],
-            // A syntax error; the server will say so.
-            _ => Vec::new(),
-        }
-    }
-
-    /// What the statement named at `at` does is known where it was prepared; here it may be
-    /// anything.
-    fn executed(&self, at: usize) -> Vec<Effect> {
-        self.named(at, |name, name_range| Effect::Execute { name, name_range })
-    }
-
-    fn deallocate(&self) -> Vec<Effect> {
-        let at = 1 + usize::from(self.is(1, "prepare"));
-        if self.is(at, "all") {
-            return vec![Effect::DeallocateAll];
-        }
-        self.named(at, |name, name_range| Effect::Deallocate {
-            name,
-            name_range,
+/// Whether `pg_settings` is updated: a rule of this view calls `set_config` for each row.
+fn updates_settings(tokens: Tokens<'_>) -> bool {
+    (0..tokens.len())
+        .filter(|at| tokens.is(*at, "update"))
+        .any(|at| {
+            let at = at + 1 + usize::from(tokens.is(at + 1, "only"));
+            let at = at + if tokens.is_symbol(at + 1, b'.') { 2 } else { 0 };
+            tokens.name(at).is_some_and(|name| name == "pg_settings")
         })
-    }
+}
 
-    fn savepoint(&self, at: usize, effect: impl FnOnce(String) -> Effect) -> Vec<Effect> {
-        self.name(at).map(effect).into_iter().collect()
-    }
-
-    fn rollback(&self) -> Vec<Effect> {
-        let at = 1 + usize::from(self.is_any(1, &["work", "transaction"]));
-        if !self.is(at, "to") {
-            return Vec::new();
-        }
-        let at = at + 1 + usize::from(self.is(at + 1, "savepoint"));
-        self.savepoint(at, |name| Effect::RollbackTo { name })
-    }
-
-    fn declare(&self) -> Vec<Effect> {
-        // The first HOLD decides: what comes behind FOR is the query.
-        let hold = (1..self.tokens.len())
-            .take_while(|at| !self.is(*at, "for"))
-            .find(|at| self.is(*at, "hold"));
-        match hold {
-            Some(at) if self.is(at - 1, "with") => vec![Effect::MayPin(PinKind::HoldCursor)],
-            _ => Vec::new(),
-        }
-    }
-
-    fn create(&self) -> Vec<Effect> {
-        let mut effects = vec![Effect::Ddl];
-        let head = (1..6).take_while(|at| !self.is_any(*at, &["as", "on"]));
-        let temporary = head
-            .clone()
-            .any(|at| self.is_any(at, &["temp", "temporary"]))
-            || self.has("pg_temp");
-        let dropped = self.has("on")
-            && (0..self.tokens.len()).any(|at| {
-                self.is(at, "on") && self.is(at + 1, "commit") && self.is(at + 2, "drop")
-            });
-        if temporary && !dropped {
-            // A temporary object does not change what others see.
-            effects = vec![Effect::MayPin(PinKind::TempObject)];
-        } else if temporary {
-            effects.clear();
-        }
-        // CREATE TABLE … AS EXECUTE.
-        if let Some(at) =
-            (1..self.tokens.len()).find(|at| self.is(*at, "execute") && self.is(*at - 1, "as"))
-        {
-            effects.extend(self.executed(at + 1));
-        }
-        effects
-    }
-
-    fn explained(&self) -> Vec<Effect> {
-        let execute = (1..self.tokens.len()).find(|at| self.is(*at, "execute"));
-        let mut effects = execute.map_or_else(Vec::new, |at| self.executed(at + 1));
-        // EXPLAIN ANALYZE runs what it explains.
-        if self.has("temp") || self.has("temporary") {
-            effects.push(Effect::MayPin(PinKind::TempObject));
-        }
-        effects
-    }
-
-    fn select_into_temp(&self) -> Vec<Effect> {
-        let found = (0..self.tokens.len()).any(|at| {
-            self.is(at, "into")
-                && (self.is_any(at + 1, &["temp", "temporary", "local", "global"])
-                    || self.is(at + 1, "pg_temp"))
-        });
-        if found {
-            vec![Effect::MayPin(PinKind::TempObject)]
+/// Statements that are about the session itself. Returns whether it is one of them.
+fn about_session(tokens: Tokens<'_>, out: &mut Vec<Effect>) -> bool {
+    let first = tokens.bytes(0).to_ascii_lowercase();
+    match first.as_slice() {
+        b"set" => set::set(tokens, out),
+        b"reset" => set::reset(tokens, out),
+        b"deallocate" => deallocate(tokens, out),
+        b"discard" => out.push(if tokens.is(1, "all") {
+            Effect::DiscardAll
+        } else if tokens.is_any(1, &["temp", "temporary"]) {
+            Effect::DiscardTemp
         } else {
-            Vec::new()
-        }
+            Effect::DiscardOther
+        }),
+        b"listen" => out.push(Effect::MayPin(PinKind::Listen)),
+        b"unlisten" => out.push(Effect::MayUnpin(PinKind::Listen)),
+        b"load" => out.push(Effect::MayPin(PinKind::Load)),
+        b"close" => out.push(Effect::MayUnpin(PinKind::HoldCursor)),
+        _ => return false,
     }
+    true
+}
 
-    /// Function calls, anywhere in the statement.
-    fn by_calls(&self, effects: &mut Vec<Effect>) {
-        for at in 0..self.tokens.len() {
-            if self.kind(at + 1) != Some(Kind::Symbol(b'(')) {
-                continue;
-            }
-            let Some(name) = self.name(at) else { continue };
-            match calls::effect(name.as_bytes()) {
-                Some(Effect::SetConfigUnknown) => effects.push(set::set_config(self, at + 2)),
-                Some(effect) => effects.push(effect),
-                None if self.bytes(at).get(1) == Some(&b'&') => effects.push(Effect::Unknown),
-                None => {}
-            }
+/// Behind a word that may be left out; but if nothing follows, the word is the name.
+fn behind_optional(tokens: Tokens<'_>, at: usize, word: &str) -> usize {
+    at + usize::from(tokens.is(at, word) && tokens.kind(at + 1).is_some())
+}
+
+fn prepare(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    if tokens.is(1, "transaction") && tokens.kind(2) == Some(Kind::String) {
+        return out.push(Effect::PrepareTransaction);
+    }
+    let Some((name, name_range)) = tokens.name_and_range(1) else {
+        return;
+    };
+    out.push(Effect::Prepare { name, name_range });
+    if let Some(at) = tokens.find(&["as"]) {
+        executable(tokens.from(at + 1), out);
+    }
+}
+
+/// What the statement does was told when it was prepared.
+fn execute(tokens: Tokens<'_>, at: usize, out: &mut Vec<Effect>) {
+    let named = tokens.name_and_range(at);
+    out.extend(named.map(|(name, name_range)| Effect::Execute { name, name_range }));
+}
+
+fn deallocate(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let at = behind_optional(tokens, 1, "prepare");
+    if tokens.is(at, "all") {
+        return out.push(Effect::DeallocateAll);
+    }
+    let named = tokens.name_and_range(at);
+    out.extend(named.map(|(name, name_range)| Effect::Deallocate { name, name_range }));
+}
+
+/// `EXPLAIN` runs what it explains only with `ANALYZE`.
+fn explained(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let behind_options = if tokens.is_symbol(1, b'(') {
+        (2..tokens.len())
+            .find(|at| tokens.is_symbol(*at, b')'))
+            .map(|at| at + 1)
+    } else {
+        (1..tokens.len()).find(|at| !tokens.is_any(*at, &["analyze", "analyse", "verbose"]))
+    };
+    let behind_options = behind_options.unwrap_or(tokens.len());
+    let options = tokens.until(behind_options);
+    let runs = (1..options.len()).any(|at| {
+        options.is_any(at, &["analyze", "analyse"]) && !options.is_any(at + 1, &["false", "off"])
+    });
+    let statement = without_parentheses(tokens.from(behind_options));
+    if runs {
+        executable(statement, out);
+    } else if statement.is(0, "execute") {
+        execute(statement, 1, out);
+    } else if let Some(at) = statement.find(&["as", "execute"]) {
+        execute(statement, at + 2, out);
+    }
+}
+
+fn end_of_transaction(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let at = 1 + usize::from(tokens.is_any(1, &["work", "transaction"]));
+    if tokens.is(at, "prepared") {
+        return;
+    }
+    if tokens.is(0, "rollback") && tokens.is(at, "to") {
+        let at = behind_optional(tokens, at + 1, "savepoint");
+        out.extend(tokens.name(at).map(|name| Effect::RollbackTo { name }));
+        return;
+    }
+    let chain = tokens.are(at, &["and", "chain"]);
+    out.push(if tokens.is_any(0, &["commit", "end"]) {
+        Effect::Commit { chain }
+    } else {
+        Effect::Rollback { chain }
+    });
+}
+
+/// `DECLARE name … CURSOR [WITH HOLD] FOR query`.
+fn declare(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let head = tokens.until(tokens.find(&["for"]).unwrap_or(tokens.len()));
+    if head.find(&["cursor", "with", "hold"]).is_some() {
+        out.push(Effect::MayPin(PinKind::HoldCursor));
+    }
+}
+
+/// `SELECT … INTO` makes a table.
+fn select_into(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let into = (1..tokens.len())
+        .find(|at| tokens.is(*at, "into") && !tokens.is_any(*at - 1, &["insert", "merge", "as"]));
+    let Some(at) = into.map(|at| at + 1) else {
+        return;
+    };
+    let temporary = tokens.is_any(at, &["temp", "temporary", "local", "global"])
+        || is_temporary_schema(tokens, at + usize::from(tokens.is(at, "table")));
+    out.push(if temporary {
+        Effect::MayPin(PinKind::TempObject)
+    } else {
+        Effect::Ddl
+    });
+}
+
+fn create(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let mut at = 1;
+    if tokens.are(at, &["or", "replace"]) {
+        at += 2;
+    }
+    at += usize::from(tokens.is_any(at, &["local", "global"]));
+    let temporary = tokens.is_any(at, &["temp", "temporary"])
+        || (at..tokens.len()).any(|at| is_temporary_schema(tokens, at));
+    if !temporary {
+        if !is_of_cluster(tokens, at) {
+            out.push(Effect::Ddl);
+        }
+    } else if tokens.find(&["on", "commit", "drop"]).is_none() {
+        // No other session sees it, so that for them no shape changes.
+        out.push(Effect::MayPin(PinKind::TempObject));
+    }
+    // Only these run a query now; what is in a view or a function runs later.
+    let mut kind = at..tokens.len().min(at + 2);
+    if kind.any(|at| tokens.is_any(at, &["table", "materialized"])) {
+        if let Some(at) = tokens.find(&["as", "execute"]) {
+            execute(tokens, at + 2, out);
+        }
+        if tokens.find(&["as"]).is_some() {
+            calls::effects(tokens, out);
         }
     }
+}
+
+/// Whether `pg_temp.` or the temporary schema of a session stands there.
+fn is_temporary_schema(tokens: Tokens<'_>, at: usize) -> bool {
+    tokens.is_symbol(at + 1, b'.')
+        && tokens
+            .name(at)
+            .is_some_and(|name| set::is_temporary_schema(&name))
+}
+
+/// Kinds of objects, behind `CREATE` or `ALTER`, that no statement's meaning depends on.
+fn is_of_cluster(tokens: Tokens<'_>, at: usize) -> bool {
+    tokens.is_any(at, &["system", "role", "group", "database", "tablespace"])
+        || (tokens.is(at, "user") && !tokens.is(at + 1, "mapping"))
 }
 
 #[cfg(test)]

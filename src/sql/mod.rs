@@ -1,186 +1,171 @@
 //! What a SQL text can do to the session that runs it.
 //!
-//! Pure and forgiving: the text may be cut off, may not be UTF-8, may be no SQL at all; the server
-//! is the judge of that. What cannot be told apart is taken to do more rather than less.
+//! Pure, and run on every text that a client sends: [`classify`] answers [`Class::Plain`] for
+//! ordinary statements without allocating. It does not judge the text, which may be cut off, may
+//! not be UTF-8, may be no SQL at all: whether a statement succeeded is for the server to say. Where
+//! a text can be read in two ways it is taken to do more rather than less.
 //!
-//! * [`lexer`] cuts a text into tokens as the server does (PostgreSQL docs, "Lexical Structure");
-//! * [`classify`](classify()) finds the statements that touch session state;
-//! * [`set`] reads the many forms of `SET`;
-//! * [`calls`] knows the functions that touch session state.
+//! * [`lexer`] cuts a text into tokens (PostgreSQL docs, "Lexical Structure");
+//! * `plain` is the fast pass that dismisses ordinary texts;
+//! * `classify` splits a text into statements and says what each does, with `calls` for the
+//!   functions, `set` for the forms of `SET`, `literal` for constants;
+//! * `datetime` finds constants like `'now'`.
 //!
-//! Client encodings in which a byte of a multi-byte character can look like ASCII (SJIS, BIG5,
-//! GBK, …) may be cut wrongly; such a text can only be taken for more than it is if it contains
-//! quotes or semicolons in trail bytes.
+//! # What a text does not show
+//!
+//! * What functions, triggers and operators of the user do when a plain statement calls them.
+//! * `setseed()`, `SET seed`, `currval()` and `lastval()`: the seed and the sequences' last values
+//!   stay with the server connection. An application has no use for them across transactions that
+//!   would be worth a pin.
+//! * Client encodings in which ASCII bytes can be the second byte of a character (SJIS, BIG5, GBK,
+//!   UHC, JOHAB, GB18030) are read as if they were not.
 
 use std::ops::Range;
 
-pub mod calls;
+mod calls;
 mod classify;
+mod datetime;
 pub mod lexer;
+mod literal;
+mod plain;
 mod set;
+mod statement;
 
 pub use classify::classify;
+pub use datetime::mentions_datetime_word;
 
-/// What [`classify`](classify()) has found.
+/// What [`classify`] has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Class {
-    /// Nothing that must be followed. `BEGIN`, `COMMIT` and `ROLLBACK` are plain: the server's
-    /// answers tell of them.
+    /// Nothing that must be followed. `BEGIN`, `COMMIT` and the like are plain as well: the tags of
+    /// the server's answers tell of them.
     Plain,
-    /// All statements of the text, in the order in which the server answers them.
+    /// At least one statement that must be followed, among all statements of the text.
     Special(Vec<Statement>),
 }
 
-/// One statement of a text.
+/// One statement of a text, in the order in which the server answers them. Empty ones are left out,
+/// as the server gives them no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Bytes of the text, without the semicolon.
+    /// Bytes of the text, from the first token to the last; never the semicolon.
     pub range: Range<usize>,
-    /// Empty for one that does nothing to the session.
+    /// In the order in which they happen; empty for a plain statement.
     pub effects: Vec<Effect>,
 }
 
-/// Something that a statement does to the session when it succeeds.
+/// Something that a statement does to the session if it succeeds.
+///
+/// Names are as the server understands them: in lower case unless quoted, at most 63 bytes.
+/// Ranges are bytes of the whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// `SET`; the name is in lower case, `replay` sets it elsewhere, `None` is `TO DEFAULT`.
+    /// `SET`, in any of its forms.
     Set {
+        /// Always in lower case: the server compares names of settings without regard to case.
         name: String,
+        /// Undone at the end of the transaction.
         local: bool,
+        /// A statement that does the same to another session, whatever its
+        /// `standard_conforming_strings`; without a semicolon. `None` for `TO DEFAULT`, which is
+        /// the same as [`Effect::Reset`].
         replay: Option<String>,
     },
-    Reset {
-        name: String,
-    },
+    /// `RESET name`.
+    Reset { name: String },
+    /// `RESET ALL`.
     ResetAll,
-    /// `set_config` with literal arguments.
+    /// `set_config(name, value, local)` with constants as arguments. The name is in lower case. It
+    /// is taken to be run, although a statement may call it for some rows, or for none.
     SetConfig {
         name: String,
         value: String,
         local: bool,
     },
-    /// `set_config` of a setting that the text names, to a value that it does not tell.
-    SetConfigNamed {
-        name: String,
-    },
-    /// `set_config` of a setting that the text does not name.
+    /// This setting may be changed, for the session or for the transaction; to what cannot be told
+    /// from the text.
+    SetConfigNamed { name: String },
+    /// A setting is changed, but which one cannot be told from the text.
     SetConfigUnknown,
-    /// The range is that of the name, as written, in the whole text.
+    /// `PREPARE`. The effects behind it in the same statement are those of what it prepares: they
+    /// happen not now, but whenever it is executed.
     Prepare {
         name: String,
         name_range: Range<usize>,
     },
+    /// `EXECUTE`, also inside `EXPLAIN` and `CREATE TABLE … AS`.
     Execute {
         name: String,
         name_range: Range<usize>,
     },
+    /// `DEALLOCATE name`.
     Deallocate {
         name: String,
         name_range: Range<usize>,
     },
+    /// `DEALLOCATE ALL`.
     DeallocateAll,
+    /// `DISCARD ALL`: ends state of every kind but [`PinKind::Load`].
     DiscardAll,
+    /// `DISCARD TEMP`: ends [`PinKind::TempObject`].
     DiscardTemp,
-    /// `DISCARD PLANS` or `SEQUENCES`.
+    /// `DISCARD PLANS` or `DISCARD SEQUENCES`.
     DiscardOther,
-    Savepoint {
-        name: String,
-    },
-    Release {
-        name: String,
-    },
-    RollbackTo {
-        name: String,
-    },
-    /// May create state that cannot be replayed elsewhere.
+    /// `SAVEPOINT name`.
+    Savepoint { name: String },
+    /// `RELEASE name`.
+    Release { name: String },
+    /// `ROLLBACK TO name`.
+    RollbackTo { name: String },
+    /// May create state that cannot be replayed on another connection.
     MayPin(PinKind),
     /// May end such state.
     MayUnpin(PinKind),
-    /// `DO` and `CALL` can do anything.
+    /// May do anything: `DO`, `CALL`, a statement that is not PostgreSQL's.
     Unknown,
-    /// Can change the shape of relations, types or functions.
+    /// May change the shape or the type of a relation, function or type.
     Ddl,
+    /// `BEGIN` or `START TRANSACTION`. This and the next three appear beside other effects only: a
+    /// text with nothing else is [`Class::Plain`].
+    Begin,
+    /// `COMMIT` or `END`.
+    Commit { chain: bool },
+    /// `ROLLBACK` or `ABORT`, of the whole transaction.
+    Rollback { chain: bool },
+    /// `PREPARE TRANSACTION`.
+    PrepareTransaction,
 }
 
 /// Session state that belongs to one server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinKind {
+    /// `LISTEN`.
     Listen,
+    /// An advisory lock of the session, not of the transaction.
     AdvisoryLock,
+    /// A temporary table, view, sequence, type or function.
     TempObject,
+    /// A cursor `WITH HOLD`.
     HoldCursor,
-    /// A loaded library, or a state of an extension that cannot be asked for.
+    /// A loaded library, or anything else that lasts and of which the server keeps no list: `dblink`
+    /// connections, replication origins and temporary replication slots, a `search_path` that makes
+    /// every new object a temporary one.
     Load,
 }
 
-/// `text` with `range` replaced.
+/// `text` with `range` replaced; the part of `range` that is beyond the end is ignored.
 pub fn splice(text: &[u8], range: Range<usize>, replacement: &[u8]) -> Vec<u8> {
     let end = range.end.min(text.len());
     let start = range.start.min(end);
     [&text[..start], replacement, &text[end..]].concat()
 }
 
-/// Whether a string literal may hold one of the words that the server turns into a date when it
-/// parses the statement (`now`, `today`, …), so that a parsed statement means another thing later.
-/// Says yes too often rather than too rarely: any such word behind a quote and blanks will do.
-pub fn mentions_datetime_word(text: &[u8]) -> bool {
-    memchr::memchr2_iter(b'\'', b'$', text).any(|at| {
-        let rest = &text[at + 1..];
-        let rest = if text[at] == b'$' {
-            // Dollar quotes: the word comes after the second dollar sign.
-            let Some(close) = memchr::memchr(b'$', &rest[..rest.len().min(64)]) else {
-                return false;
-            };
-            &rest[close + 1..]
-        } else {
-            rest
-        };
-        let word = rest.trim_ascii_start();
-        [
-            &b"now"[..],
-            b"today",
-            b"tomorrow",
-            b"yesterday",
-            b"allballs",
-            b"epoch",
-            // Written with escapes, it could be any of them.
-            b"\\",
-        ]
-        .iter()
-        .any(|w| {
-            word.get(..w.len())
-                .is_some_and(|g| g.eq_ignore_ascii_case(w))
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::splice;
 
     #[test]
-    fn datetime_words_are_found_behind_quotes() {
-        for yes in [
-            "select 'now'::timestamptz",
-            "select ' NOW '",
-            "select date $$today$$",
-            "select $x$ Epoch$x$",
-            "select E'\\x6eow'",
-        ] {
-            assert!(mentions_datetime_word(yes.as_bytes()), "{yes}");
-        }
-        for no in [
-            "select now()",
-            "select 'a now'",
-            "select $1, $2",
-            "select today from t where x = 'yes'",
-        ] {
-            assert!(!mentions_datetime_word(no.as_bytes()), "{no}");
-        }
-    }
-
-    #[test]
-    fn splicing() {
+    fn splicing_replaces_the_range_and_survives_a_wrong_one() {
         assert_eq!(
             splice(b"execute a(1)", 8..9, b"pgweir_1"),
             b"execute pgweir_1(1)"

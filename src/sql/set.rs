@@ -1,196 +1,345 @@
-//! The forms of `SET`, `RESET` and `set_config` (PostgreSQL docs, "SET", "RESET").
+//! The forms of `SET` and `RESET`, and `set_config` (PostgreSQL docs, "SET", "SET SESSION
+//! AUTHORIZATION", "SET TRANSACTION", "System Administration Functions").
 
-use super::Effect;
-use super::classify::Words;
 use super::lexer::Kind;
+use super::literal;
+use super::statement::Tokens;
+use super::{Effect, PinKind};
+
+/// How many tokens the arguments of `set_config` are looked for in.
+const ARGUMENTS_MAX: usize = 64;
 
 /// A statement that begins with `SET`.
-pub(super) fn set(words: &Words<'_>) -> Vec<Effect> {
-    let local = words.is(1, "local");
-    let at = 1 + usize::from(local || (words.is(1, "session") && is_scope(words)));
-    let one = |name: &str, value_at: usize, replay: String| {
-        let default = words.is(value_at, "default");
-        vec![Effect::Set {
-            name: name.to_owned(),
-            local,
-            replay: (!default).then_some(replay),
-        }]
-    };
-    let rest = words.from(at);
-    if words.is_any(at, &["transaction", "constraints"]) {
-        return Vec::new();
+pub fn set(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    // Either word may also be the beginning of a setting's name.
+    let scoped = tokens.is_any(1, &["local", "session"]) && assigned_name(tokens.from(1)).is_none();
+    let local = scoped && tokens.is(1, "local");
+    let rest = tokens.from(1 + usize::from(scoped));
+    if let Some((name, behind)) = assigned_name(rest) {
+        // Written as it is in the text: a quoted name stays quoted.
+        let written = render(rest.until(behind));
+        return assign(&name, written.as_deref(), rest.from(behind + 1), local, out);
     }
-    if words.is(at, "characteristics") {
-        return characteristics(words, &rest);
-    }
-    if words.is(at, "time") && words.is(at + 1, "zone") {
-        let value = at + 2;
-        let back = words.is(value, "local");
-        let effects = one("timezone", value, format!("SET {rest}"));
-        return if back {
-            default("timezone", local)
+    let rest = rest.from(usize::from(rest.is(0, "session")));
+    if rest.are(0, &["characteristics", "as", "transaction"]) {
+        characteristics(rest.from(3), local, out);
+    } else if rest.are(0, &["time", "zone"]) {
+        let value = rest.from(2);
+        let back = value.is_any(0, &["default", "local"]);
+        let replay = if back {
+            Some(None)
         } else {
-            effects
+            statement("SET TIME ZONE", value).map(Some)
         };
-    }
-    if words.is(at, "names") {
-        let missing = words.kind(at + 1).is_none();
-        let effects = one("client_encoding", at + 1, format!("SET {rest}"));
-        return if missing {
-            default("client_encoding", local)
+        push("timezone", local, replay, out);
+    } else if rest.is(0, "names") {
+        let value = rest.from(1);
+        if value.len() == 0 {
+            push("client_encoding", local, Some(None), out);
         } else {
-            effects
-        };
-    }
-    if words.is(at, "schema") && !is_assignment(words, at + 1) {
-        return one("search_path", at + 1, format!("SET {rest}"));
-    }
-    if words.is(at, "role") && !is_assignment(words, at + 1) {
-        let none = words.is(at + 1, "none");
-        let effects = one("role", at + 1, format!("SET {rest}"));
-        return if none {
-            default("role", local)
+            assign(
+                "client_encoding",
+                Some("client_encoding"),
+                value,
+                local,
+                out,
+            );
+        }
+    } else if rest.is(0, "schema") {
+        assign("search_path", Some("search_path"), rest.from(1), local, out);
+    } else if rest.are(0, &["xml", "option"]) {
+        assign("xmloption", Some("xmloption"), rest.from(2), local, out);
+    } else if rest.is(0, "role") {
+        let replay = statement("SET ROLE", rest.from(1));
+        push("role", local, replay.map(Some), out);
+    } else if rest.is(0, "authorization") {
+        let replay = if rest.is(1, "default") {
+            Some(None)
         } else {
-            effects
+            statement("SET SESSION AUTHORIZATION", rest.from(1)).map(Some)
         };
+        push("session_authorization", local, replay, out);
+    } else if !rest.is_any(0, &["transaction", "constraints"]) {
+        // `SET x FROM CURRENT`, or a form that is newer than this.
+        out.push(Effect::SetConfigUnknown);
     }
-    if words.is(at, "authorization") {
-        return one(
-            "session_authorization",
-            at + 1,
-            format!("SET SESSION {rest}"),
-        );
-    }
-    if words.is(at, "xml") && words.is(at + 1, "option") {
-        return one("xmloption", at + 2, format!("SET {rest}"));
-    }
-    assignment(words, at, local, &rest)
-}
-
-fn default(name: &str, local: bool) -> Vec<Effect> {
-    vec![Effect::Set {
-        name: name.to_owned(),
-        local,
-        replay: None,
-    }]
-}
-
-/// `SET SESSION …`: the word is a scope unless it is itself the variable.
-fn is_scope(words: &Words<'_>) -> bool {
-    !is_assignment(words, 2)
-}
-
-fn is_assignment(words: &Words<'_>, at: usize) -> bool {
-    words.is(at, "to") || words.kind(at) == Some(Kind::Symbol(b'='))
-}
-
-/// `SET SESSION CHARACTERISTICS AS TRANSACTION …` sets the defaults of later transactions.
-fn characteristics(words: &Words<'_>, rest: &str) -> Vec<Effect> {
-    // One replay text serves for whatever it sets; it is kept under a name of its own per kind.
-    let sets = |word: &str, name: &str| {
-        let found = (0..words.tokens.len()).any(|at| words.is(at, word));
-        found.then(|| Effect::Set {
-            name: name.to_owned(),
-            local: false,
-            replay: Some(format!("SET SESSION {rest}")),
-        })
-    };
-    [
-        sets("isolation", "default_transaction_isolation"),
-        sets("read", "default_transaction_read_only"),
-        sets("deferrable", "default_transaction_deferrable"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// `name { TO | = } value`.
-fn assignment(words: &Words<'_>, at: usize, local: bool, rest: &str) -> Vec<Effect> {
-    let Some((name, behind)) = setting_name(words, at) else {
-        return Vec::new();
-    };
-    if !is_assignment(words, behind) {
-        // A syntax error, or something newer than we know.
-        return vec![Effect::Unknown];
-    }
-    let replay = (!words.is(behind + 1, "default")).then(|| format!("SET {rest}"));
-    vec![Effect::Set {
-        name,
-        local,
-        replay,
-    }]
-}
-
-/// A name with or without dots, and the token behind it. Settings are compared without regard to
-/// case, even quoted ones.
-fn setting_name(words: &Words<'_>, mut at: usize) -> Option<(String, usize)> {
-    let mut name = words.name(at)?;
-    at += 1;
-    while words.kind(at) == Some(Kind::Symbol(b'.')) {
-        name.push('.');
-        name.push_str(&words.name(at + 1)?);
-        at += 2;
-    }
-    Some((name.to_ascii_lowercase(), at))
 }
 
 /// A statement that begins with `RESET`.
-pub(super) fn reset(words: &Words<'_>) -> Vec<Effect> {
-    if words.is(1, "all") {
-        return vec![Effect::ResetAll];
-    }
-    let name = if words.is(1, "time") && words.is(2, "zone") {
-        Some("timezone".to_owned())
-    } else if words.is(1, "session") && words.is(2, "authorization") {
-        Some("session_authorization".to_owned())
-    } else if words.is(1, "transaction") {
-        None
+pub fn reset(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let rest = tokens.from(1);
+    let name = if rest.is(0, "all") {
+        return out.push(Effect::ResetAll);
+    } else if rest.are(0, &["time", "zone"]) {
+        "timezone".to_owned()
+    } else if rest.are(0, &["session", "authorization"]) {
+        "session_authorization".to_owned()
+    } else if let Some((name, behind)) = setting_name(rest)
+        && behind == rest.len()
+    {
+        name
     } else {
-        setting_name(words, 1).map(|(name, _)| name)
+        // `RESET TRANSACTION ISOLATION LEVEL`, or no statement.
+        return;
     };
-    name.map(|name| Effect::Reset { name })
-        .into_iter()
-        .collect()
+    if lifetime(&name) == Lifetime::Session {
+        out.push(Effect::Reset { name });
+    }
 }
 
-/// The arguments of `set_config(`, which begin at token `at`.
-pub(super) fn set_config(words: &Words<'_>, at: usize) -> Effect {
-    let comma = |n: usize| words.kind(n) == Some(Kind::Symbol(b','));
-    let local = if words.is(at + 4, "true") {
-        Some(true)
-    } else if words.is(at + 4, "false") {
-        Some(false)
-    } else {
-        None
+/// `set_config(`, with the tokens behind the parenthesis.
+pub fn set_config(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+    let Some(arguments) = arguments(tokens) else {
+        return out.push(Effect::SetConfigUnknown);
     };
-    let closed = words.kind(at + 5) == Some(Kind::Symbol(b')'));
-    let name = literal(words, at).filter(|_| comma(at + 1));
-    if let (Some(local), true, true, true) = (local, comma(at + 1), comma(at + 3), closed) {
-        let literals = (literal(words, at), literal(words, at + 2));
-        if let (Some(name), Some(value)) = literals {
-            let name = name.to_ascii_lowercase();
-            return Effect::SetConfig { name, value, local };
+    let argument = |position: usize| arguments.get(position).copied();
+    let name = argument(0).and_then(constant);
+    let new_value = argument(1);
+    let local = argument(2).and_then(boolean);
+    let name = match (name, local) {
+        (Some(name), _) => name.to_ascii_lowercase(),
+        // Whichever it is, it ends with the transaction.
+        (None, Some(true)) => return,
+        (None, _) => return out.push(Effect::SetConfigUnknown),
+    };
+    let value = new_value.and_then(constant);
+    let is_null = new_value.is_some_and(|v| v.len() == 1 && v.is(0, "null"));
+    match (lifetime(&name), local, value) {
+        (Lifetime::Untracked, ..) => {}
+        (Lifetime::Transaction, _, Some(value)) => out.push(Effect::SetConfig {
+            name,
+            value,
+            local: true,
+        }),
+        (Lifetime::Session, Some(local), Some(value)) => {
+            if !local && makes_temporary(&name, value.split(',').next()) {
+                out.push(Effect::MayPin(PinKind::Load));
+            }
+            out.push(Effect::SetConfig { name, value, local });
         }
-        if local {
-            return Effect::SetConfig {
-                name: String::new(),
-                value: String::new(),
-                local,
-            };
-        }
+        (_, Some(true), None) | (Lifetime::Transaction, _, None) => {}
+        (_, Some(false), None) if is_null => out.push(Effect::Reset { name }),
+        (Lifetime::Session, ..) => out.push(Effect::SetConfigNamed { name }),
     }
+}
+
+/// Whether this is the temporary schema, under its alias or its own name.
+pub fn is_temporary_schema(name: &str) -> bool {
+    name.strip_prefix("pg_temp").is_some_and(|rest| {
+        rest.is_empty()
+            || rest
+                .strip_prefix('_')
+                .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lifetime {
+    Session,
+    /// Set back at the end of the transaction, however it was set.
+    Transaction,
+    /// Setting it does something rather than to be remembered.
+    Untracked,
+}
+
+fn lifetime(name: &str) -> Lifetime {
     match name {
-        Some(name) => Effect::SetConfigNamed {
-            name: name.to_ascii_lowercase(),
-        },
-        None => Effect::SetConfigUnknown,
+        "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => {
+            Lifetime::Transaction
+        }
+        "seed" => Lifetime::Untracked,
+        _ => Lifetime::Session,
     }
 }
 
-/// A plain string constant without escapes.
-fn literal(words: &Words<'_>, at: usize) -> Option<String> {
-    let text = std::str::from_utf8(words.bytes(at)).ok()?;
-    let inner = text.strip_prefix('\'')?.strip_suffix('\'')?;
-    (!inner.contains('\\')).then(|| inner.replace("''", "'"))
+/// A name with or without dots, in lower case, and where it ends.
+fn setting_name(tokens: Tokens<'_>) -> Option<(String, usize)> {
+    let mut name = String::new();
+    let mut at = 0;
+    loop {
+        if tokens.has_escapes(at) {
+            return None;
+        }
+        name.push_str(&tokens.name(at)?);
+        at += 1;
+        if !tokens.is_symbol(at, b'.') {
+            name.make_ascii_lowercase();
+            return Some((name, at));
+        }
+        name.push('.');
+        at += 1;
+    }
 }
+
+/// The same, if it is followed by `TO` or `=`.
+fn assigned_name(tokens: Tokens<'_>) -> Option<(String, usize)> {
+    setting_name(tokens)
+        .filter(|(_, behind)| tokens.is(*behind, "to") || tokens.is_symbol(*behind, b'='))
+}
+
+/// `SET written TO value`.
+fn assign(
+    name: &str,
+    written: Option<&str>,
+    value: Tokens<'_>,
+    local: bool,
+    out: &mut Vec<Effect>,
+) {
+    let replay = if value.len() == 1 && value.is(0, "default") {
+        Some(None)
+    } else {
+        written
+            .and_then(|w| statement(&format!("SET {w} TO"), value))
+            .map(Some)
+    };
+    let first = value.string(0).or_else(|| value.name(0));
+    if !local && makes_temporary(name, first.as_deref()) {
+        out.push(Effect::MayPin(PinKind::Load));
+    }
+    push(name, local, replay, out);
+}
+
+/// Adds a `Set`, unless `replay` is `None` as the text cannot be written for another session.
+fn push(name: &str, local: bool, replay: Option<Option<String>>, out: &mut Vec<Effect>) {
+    let lifetime = lifetime(name);
+    let local = local || lifetime == Lifetime::Transaction;
+    match replay {
+        _ if lifetime == Lifetime::Untracked => {}
+        Some(replay) => out.push(Effect::Set {
+            name: name.to_owned(),
+            local,
+            replay,
+        }),
+        None if local => {}
+        None => out.push(Effect::SetConfigNamed {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// A temporary schema at the head of the search path makes every new object a temporary one.
+fn makes_temporary(name: &str, first: Option<&str>) -> bool {
+    let schema = first.map(|f| f.trim().trim_matches('"').to_ascii_lowercase());
+    name == "search_path" && schema.is_some_and(|schema| is_temporary_schema(&schema))
+}
+
+/// The modes of `SET SESSION CHARACTERISTICS AS TRANSACTION`, each a setting of its own.
+fn characteristics(modes: Tokens<'_>, local: bool, out: &mut Vec<Effect>) {
+    const MODES: [(&[&str], &str, &str); 8] = [
+        (
+            &["isolation", "level", "serializable"],
+            "isolation",
+            "serializable",
+        ),
+        (
+            &["isolation", "level", "repeatable", "read"],
+            "isolation",
+            "repeatable read",
+        ),
+        (
+            &["isolation", "level", "read", "committed"],
+            "isolation",
+            "read committed",
+        ),
+        (
+            &["isolation", "level", "read", "uncommitted"],
+            "isolation",
+            "read uncommitted",
+        ),
+        (&["read", "only"], "read_only", "on"),
+        (&["read", "write"], "read_only", "off"),
+        (&["deferrable"], "deferrable", "on"),
+        (&["not", "deferrable"], "deferrable", "off"),
+    ];
+    let mut at = 0;
+    while at < modes.len() {
+        at += usize::from(modes.is_symbol(at, b','));
+        let Some((words, setting, value)) = MODES.iter().find(|(words, ..)| modes.are(at, words))
+        else {
+            return;
+        };
+        let name = format!("default_transaction_{setting}");
+        let replay = format!("SET {name} TO '{value}'");
+        push(&name, local, Some(Some(replay)), out);
+        at += words.len();
+    }
+}
+
+/// `head` and the tokens behind it.
+fn statement(head: &str, tokens: Tokens<'_>) -> Option<String> {
+    Some(format!("{head} {}", render(tokens)?))
+}
+
+/// Writes tokens so that every session reads them the same, and that what means the same is more
+/// often written the same. `None` if that cannot be done.
+fn render(tokens: Tokens<'_>) -> Option<String> {
+    let mut text = String::new();
+    for at in 0..tokens.len() {
+        let written = std::str::from_utf8(tokens.bytes(at)).ok()?;
+        let piece = match tokens.kind(at)? {
+            Kind::Word => written.to_ascii_lowercase(),
+            Kind::String => literal::quote(&tokens.string(at)?),
+            Kind::Quoted if tokens.has_escapes(at) => return None,
+            Kind::Quoted | Kind::Number | Kind::Symbol(_) => written.to_owned(),
+            Kind::Parameter => return None,
+        };
+        let glued =
+            matches!(piece.as_str(), "," | "." | ")") || text.ends_with(['.', '(', '-', '+']);
+        if !glued && at > 0 {
+            text.push(' ');
+        }
+        text.push_str(&piece);
+    }
+    Some(text)
+}
+
+/// The arguments up to the closing parenthesis; `None` if they are too many tokens or cut off.
+fn arguments(tokens: Tokens<'_>) -> Option<Vec<Tokens<'_>>> {
+    let (mut start, mut depth) = (0, 0usize);
+    let mut arguments = Vec::new();
+    for at in 0..tokens.len().min(ARGUMENTS_MAX) {
+        match tokens.kind(at)? {
+            Kind::Symbol(b'(' | b'[') => depth += 1,
+            Kind::Symbol(b')') if depth == 0 => {
+                arguments.push(tokens.until(at).from(start));
+                return Some(arguments);
+            }
+            Kind::Symbol(b')' | b']') => depth = depth.saturating_sub(1),
+            Kind::Symbol(b',') if depth == 0 => {
+                arguments.push(tokens.until(at).from(start));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether the argument is one token, or one with a cast to a type of these.
+fn is_single(argument: Tokens<'_>, types: &[&str]) -> bool {
+    let cast = argument.is_symbol(1, b':') && argument.is_symbol(2, b':');
+    argument.len() == 1 || (argument.len() == 4 && cast && argument.is_any(3, types))
+}
+
+fn constant(argument: Tokens<'_>) -> Option<String> {
+    argument
+        .string(0)
+        .filter(|_| is_single(argument, &["text", "varchar"]))
+}
+
+fn boolean(argument: Tokens<'_>) -> Option<bool> {
+    if !is_single(argument, &["bool", "boolean"]) {
+        return None;
+    }
+    if argument.is_any(0, &["true", "false"]) {
+        return Some(argument.is(0, "true"));
+    }
+    match argument.string(0)?.trim().to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -172,6 +172,10 @@ impl ClientTask {
             }
             return self.statement_mode_violation();
         }
+        if !active.x.up.unscanned().is_empty() {
+            // The rest of a large request is on its way.
+            return None;
+        }
         if active.statement_began.is_none() && active.began.is_none() {
             // Pinned or in session mode, and nothing new: it stays as it is.
             return self.drain_if_asked();
