@@ -3,9 +3,11 @@
 //! A Sync with nothing before it, closing a statement, COPY data that comes too late, and a
 //! transaction whose server connection was lost, until the client ends it.
 
+use std::sync::Arc;
+
 use super::client::{ClientState, Detached};
 use super::downstream::{Exchange, Rules};
-use super::statement::Source;
+use super::statement::{Source, Statement};
 use super::upstream::ClientViolation;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::frame::{self, HEADER, Header};
@@ -103,8 +105,11 @@ fn parse_known(
     let (query, types, name) = (message.query, message.types, message.name);
     let environment = client.settings.parse_environment();
     if name.is_empty() {
-        let known = client.unnamed.as_ref();
-        if !known.is_some_and(|s| s.is_proven() && s.means(query, types, environment)) {
+        // One that was sent as the unnamed statement proper is to get a name at its second Parse.
+        let usable = |s: &Arc<Statement>| {
+            !s.name.is_empty() && s.is_proven() && s.means(query, types, environment)
+        };
+        if !client.unnamed.as_ref().is_some_and(usable) {
             match rules.registry.find(query, types, environment) {
                 Some(statement) if statement.is_proven() => client.unnamed = Some(statement),
                 _ => return false,
