@@ -160,6 +160,20 @@ pub fn error(
     encode(out, &ErrorResponse::new(fields));
 }
 
+/// An ErrorResponse that also names the routine in the server's source: drivers recognise some
+/// errors by it, because the SQLSTATE says too little and the message is translated.
+pub fn error_from_routine(out: &mut Vec<u8>, code: SqlState, message: &str, routine: &str) {
+    let severity = Severity::Error.as_str().to_owned();
+    let fields = vec![
+        (b'S', severity.clone()),
+        (b'V', severity),
+        (b'C', code.as_str().to_owned()),
+        (b'M', message.to_owned()),
+        (b'R', routine.to_owned()),
+    ];
+    encode(out, &ErrorResponse::new(fields));
+}
+
 pub fn notice(out: &mut Vec<u8>, code: &str, message: &str, detail: Option<&str>) {
     let mut fields = vec![
         (b'S', "NOTICE".to_owned()),

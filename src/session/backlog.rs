@@ -31,6 +31,8 @@ pub struct Plan {
 pub struct Rejection {
     pub code: SqlState,
     pub message: String,
+    /// The routine of the server that would have raised it, where drivers look at that.
+    pub routine: Option<&'static str>,
     /// It was a simple query: ReadyForQuery follows by itself.
     pub simple: bool,
 }

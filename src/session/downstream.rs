@@ -18,6 +18,10 @@ use crate::sql::{self, Effect};
 /// Messages up to this size are collected before they are looked at or forwarded.
 const WHOLE_MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
+/// Where the server raises "cached plan must not change result type" (0A000); asyncpg and pgjdbc
+/// know the error by this name and prepare the statement again.
+pub(super) const OUTDATED_ROUTINE: &str = "RevalidateCachedQuery";
+
 /// The server said something that cannot be an answer to what it was asked. Its connection must be
 /// closed: nothing is known of its state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -550,7 +554,7 @@ impl Link<'_> {
             self.x.down.skip(total);
             return;
         }
-        let outdated = fields.routine == b"RevalidateCachedQuery" && fields.code == b"0A000";
+        let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
         let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
         self.x.tally.errors += 1;
         self.server.copy = Copy::No;
@@ -604,9 +608,14 @@ impl Link<'_> {
         let Rejection {
             code,
             message,
+            routine,
             simple,
         } = *rejection;
-        encode::error(self.x.down.insert(), Severity::Error, code, &message, None);
+        let out = self.x.down.insert();
+        match routine {
+            None => encode::error(out, Severity::Error, code, &message, None),
+            Some(routine) => encode::error_from_routine(out, code, &message, routine),
+        }
         if simple {
             // ReadyForQuery is still to come.
             self.server.backlog.push_front(Expect::Query(None));

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::backlog::{Expect, Rejection};
-use super::downstream::Link;
+use super::downstream::{Link, OUTDATED_ROUTINE};
 use super::server::Copy;
 use super::settings::quote_literal;
 use super::statement::{Source, Statement};
@@ -422,10 +422,7 @@ impl Link<'_> {
                 return Ok(true);
             }
             self.x.up.skip(header.total);
-            self.reject_extended(
-                sqlstate::FEATURE_NOT_SUPPORTED,
-                "cached plan must not change result type".to_owned(),
-            );
+            self.reject_outdated();
             return Ok(true);
         }
         self.ensure_held(&statement, true);
@@ -559,17 +556,32 @@ impl Link<'_> {
     /// Sends something that fails in place of an extended-query message, so that the server's
     /// transaction fails as it should; the client gets this error instead of the server's.
     pub(super) fn reject_extended(&mut self, code: SqlState, message: String) {
+        self.break_group(Rejection {
+            code,
+            message,
+            routine: None,
+            simple: false,
+        });
+    }
+
+    /// What the server itself would say if it held the statement.
+    fn reject_outdated(&mut self) {
+        self.break_group(Rejection {
+            code: sqlstate::FEATURE_NOT_SUPPORTED,
+            message: "cached plan must not change result type".to_owned(),
+            routine: Some(OUTDATED_ROUTINE),
+            simple: false,
+        });
+    }
+
+    fn break_group(&mut self, rejection: Rejection) {
         self.x.group.repeatable = false;
         self.x.group.bytes.clear();
         self.server.unnamed = 0;
         encode::parse(self.x.up.insert(), b"", BROKEN, b"\0\0");
         self.server
             .backlog
-            .push(Expect::Rejected(Box::new(Rejection {
-                code,
-                message,
-                simple: false,
-            })));
+            .push(Expect::Rejected(Box::new(rejection)));
     }
 
     pub(super) fn reject_simple(&mut self, code: SqlState, message: String) {
@@ -579,6 +591,7 @@ impl Link<'_> {
             .push(Expect::Rejected(Box::new(Rejection {
                 code,
                 message,
+                routine: None,
                 simple: true,
             })));
     }
