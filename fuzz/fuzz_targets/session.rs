@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use pgweir::config::SessionStatePolicy;
 use pgweir::session::client::ClientState;
 use pgweir::session::detached;
-use pgweir::session::downstream::{Exchange, Link, Rules};
+use pgweir::session::link::{Exchange, Link, Rules};
 use pgweir::session::lane::Lane;
 use pgweir::session::reported::Reported;
 use pgweir::session::server::ServerState;

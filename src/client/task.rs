@@ -29,7 +29,7 @@ use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
-use crate::session::downstream::{Exchange, Link, Rules};
+use crate::session::link::{Exchange, Link, Rules};
 use crate::worker::Worker;
 
 mod attached;

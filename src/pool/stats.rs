@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::session::downstream::Tally;
+use crate::session::link::Tally;
 
 /// One worker's part. Written by that worker only.
 #[derive(Debug, Default)]

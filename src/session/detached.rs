@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::client::{ClientState, Detached};
-use super::downstream::{Exchange, Rules};
+use super::link::{Exchange, Rules};
 use super::statement::{Source, Statement};
 use super::upstream::ClientViolation;
 use crate::protocol::encode::{self, Severity};

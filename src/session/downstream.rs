@@ -3,24 +3,17 @@
 
 use std::sync::Arc;
 
-use super::backlog::{Expect, Rejection};
-use super::client::ClientState;
-use super::lane::Lane;
-use super::server::{Copy, ServerState};
-use super::statement::{Registry, Statement};
-use crate::config::SessionStatePolicy;
+use super::backlog::Expect;
+use super::link::Link;
+use super::server::Copy;
+use super::statement::Statement;
 use crate::protocol::backend;
-use crate::protocol::encode::{self, Severity};
+use crate::protocol::encode;
 use crate::protocol::frame::{self, HEADER};
-use crate::protocol::sqlstate;
 use crate::sql::{self, Effect};
 
 /// Messages up to this size are collected before they are looked at or forwarded.
 const WHOLE_MESSAGE_MAX: usize = 16 * 1024 * 1024;
-
-/// Where the server raises "cached plan must not change result type" (0A000); asyncpg and pgjdbc
-/// know the error by this name and prepare the statement again.
-pub(super) const OUTDATED_ROUTINE: &str = "RevalidateCachedQuery";
 
 /// The server said something that cannot be an answer to what it was asked. Its connection must be
 /// closed: nothing is known of its state.
@@ -33,140 +26,6 @@ pub enum Violation {
     #[error("message of type {:?} with {total} bytes from server is too large", char::from(*tag))]
     TooLarge { tag: u8, total: usize },
 }
-
-/// A FATAL error: the server is about to close the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastWords {
-    pub code: String,
-    pub message: String,
-}
-
-/// Where a group of extended-query messages (up to a Sync) stands, so that it can be sent again
-/// when a prepared statement turns out to be outdated.
-#[derive(Debug, Default)]
-pub struct Group {
-    /// The client's messages as they came; empty if the group cannot be sent again.
-    pub bytes: Vec<u8>,
-    /// Set between its first message and its Sync.
-    pub open: bool,
-    /// Whether it may be sent again as far as its messages go.
-    pub repeatable: bool,
-    /// The client will learn the shape of the result anew.
-    pub describes: bool,
-    /// The client has seen an answer that must not be given twice.
-    pub answered: bool,
-    /// How many ParseCompletes of ours the client has seen.
-    pub parses_answered: usize,
-    /// ParseCompletes not to be given again.
-    pub suppress: usize,
-    /// This is the second attempt.
-    pub retried: bool,
-}
-
-/// Counters that the shell takes over into its statistics.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Tally {
-    pub queries: u32,
-    pub transactions: u32,
-    pub errors: u32,
-    pub client_parses: u32,
-    pub server_parses: u32,
-    pub binds: u32,
-}
-
-/// The part of a link that exists only while client and server are linked.
-#[derive(Debug)]
-pub struct Exchange {
-    /// Client to server.
-    pub up: Lane,
-    /// Server to client.
-    pub down: Lane,
-    /// Open portals whose execution does something to the session.
-    pub portals: Vec<(Box<[u8]>, Arc<Statement>)>,
-    pub group: Group,
-    /// Nothing may be sent before the settings' replay is answered.
-    pub hold: bool,
-    /// Ask for pinning state when the transaction is over.
-    pub probe: bool,
-    /// A statement ran that may have set what we cannot know.
-    pub settings_unknown: bool,
-    /// Settings that were set to what the text does not tell.
-    pub ask_values: Vec<String>,
-    /// The group in [`Group::bytes`] is to be sent again now.
-    pub retry: bool,
-    /// The replay of the client's settings failed, with this answer.
-    pub replay_error: Option<LastWords>,
-    pub last_words: Option<LastWords>,
-    /// The running statement is being cancelled by us: what its error is to say.
-    pub cancel_text: Option<&'static str>,
-    pub tally: Tally,
-}
-
-/// What is the same for all messages of a pool.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'a> {
-    pub registry: &'a Registry,
-    pub session_state: SessionStatePolicy,
-    /// Of a message from the client, in bytes.
-    pub max_packet_size: usize,
-}
-
-/// A client and the server connection that it has now.
-#[derive(Debug)]
-pub struct Link<'a> {
-    pub client: &'a mut ClientState,
-    pub server: &'a mut ServerState,
-    pub x: &'a mut Exchange,
-    pub rules: Rules<'a>,
-}
-
-// === impl Exchange ===
-
-impl Exchange {
-    pub fn new(up: usize, down: usize) -> Exchange {
-        Exchange {
-            up: Lane::new(up),
-            down: Lane::new(down),
-            portals: Vec::new(),
-            group: Group::default(),
-            hold: false,
-            probe: false,
-            settings_unknown: false,
-            ask_values: Vec::new(),
-            retry: false,
-            replay_error: None,
-            last_words: None,
-            cancel_text: None,
-            tally: Tally::default(),
-        }
-    }
-
-    /// Forgets what belongs to the server connection that is given up; the client's unread bytes
-    /// and those on their way to it stay.
-    pub fn detach(&mut self) {
-        self.portals.clear();
-        self.group.bytes.clear();
-        self.group.open = false;
-        self.group.suppress = 0;
-        self.hold = false;
-        self.probe = false;
-        self.settings_unknown = false;
-        self.ask_values.clear();
-        self.retry = false;
-        self.replay_error = None;
-        self.last_words = None;
-        self.cancel_text = None;
-    }
-
-    /// For the next client.
-    pub fn clear(&mut self) {
-        self.detach();
-        self.up.clear();
-        self.down.clear();
-    }
-}
-
-// === impl Link ===
 
 impl Link<'_> {
     /// Looks at everything that has come from the server.
@@ -295,12 +154,12 @@ impl Link<'_> {
         self.pop();
     }
 
-    fn body(&self, total: usize) -> &[u8] {
+    pub(super) fn body(&self, total: usize) -> &[u8] {
         &self.x.down.unscanned()[HEADER..total]
     }
 
     #[inline]
-    fn pass(&mut self, total: usize, visible: bool) {
+    pub(super) fn pass(&mut self, total: usize, visible: bool) {
         if visible {
             self.x.group.answered = true;
             self.x.down.keep(total);
@@ -545,173 +404,5 @@ impl Link<'_> {
             encode::parameter_status(out, name, value);
         }
         self.client.seen = self.server.reported.clone();
-    }
-
-    fn error(&mut self, total: usize) {
-        let fields = backend::error_fields(self.body(total));
-        if matches!(fields.severity, b"FATAL" | b"PANIC") {
-            self.x.last_words = Some(last_words(&fields));
-            self.x.down.skip(total);
-            return;
-        }
-        let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
-        let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
-        self.x.tally.errors += 1;
-        self.server.copy = Copy::No;
-        match self.server.backlog.head_mut() {
-            None => self.pass(total, true),
-            Some(Expect::Replay) => {
-                self.x.replay_error = words;
-                self.server.settings = None;
-                self.x.down.skip(total);
-            }
-            Some(Expect::Probe) => {
-                self.client.pins.insert(super::pins::Pin::Forever);
-                self.x.down.skip(total);
-            }
-            Some(Expect::Values) => {
-                self.client.pins.insert(super::pins::Pin::Forever);
-                self.x.down.skip(total);
-            }
-            Some(Expect::Prepared(_) | Expect::QuietSync | Expect::RetrySync) => {
-                if let Some(Expect::Prepared(s)) = self.server.backlog.head() {
-                    let s = Arc::clone(s);
-                    self.server.drop_held(&s);
-                }
-                self.x.down.skip(total);
-            }
-            Some(Expect::Rejected(_)) => self.rejected(total),
-            Some(Expect::Query(plan)) => {
-                // What was planned after the failing statement will not happen.
-                let plan = plan.take();
-                if let Some(plan) = plan.filter(|_| outdated) {
-                    plan.needs.iter().for_each(|s| self.server.evict(s));
-                }
-                self.roll_back_settings();
-                self.pass_error(total);
-            }
-            Some(Expect::Sync | Expect::Function) => {
-                self.roll_back_settings();
-                self.pass_error(total);
-            }
-            Some(_) => self.extended_error(total, outdated),
-        }
-    }
-
-    fn rejected(&mut self, total: usize) {
-        self.roll_back_settings();
-        self.x.group.answered = true;
-        self.x.down.skip(total);
-        let Some(Expect::Rejected(rejection)) = self.server.backlog.pop() else {
-            return;
-        };
-        let Rejection {
-            code,
-            message,
-            routine,
-            simple,
-        } = *rejection;
-        let out = self.x.down.insert();
-        match routine {
-            None => encode::error(out, Severity::Error, code, &message, None),
-            Some(routine) => encode::error_from_routine(out, code, &message, routine),
-        }
-        if simple {
-            // ReadyForQuery is still to come.
-            self.server.backlog.push_front(Expect::Query(None));
-        } else {
-            self.skip_to_sync();
-        }
-    }
-
-    /// An error in an extended query: the server skips to the next Sync.
-    fn extended_error(&mut self, total: usize, outdated: bool) {
-        self.roll_back_settings();
-        if outdated {
-            self.retire_outdated();
-        }
-        if outdated && self.may_retry() {
-            self.x.down.skip(total);
-            self.x.group.suppress = self.x.group.parses_answered;
-            self.skip_to_sync();
-            if let Some(head) = self.server.backlog.head_mut() {
-                *head = Expect::RetrySync;
-            }
-            return;
-        }
-        self.pass_error(total);
-        self.skip_to_sync();
-    }
-
-    /// The server's error, or what we have to say if we caused it.
-    fn pass_error(&mut self, total: usize) {
-        let code = backend::error_fields(self.body(total)).code;
-        match self.x.cancel_text.filter(|_| code == b"57014") {
-            None => self.pass(total, true),
-            Some(text) => {
-                self.x.group.answered = true;
-                self.x.down.skip(total);
-                let code = sqlstate::QUERY_CANCELED;
-                encode::error(self.x.down.insert(), Severity::Error, code, text, None);
-            }
-        }
-    }
-
-    /// Whether the group can be sent again without the client noticing. Exactly this group must be
-    /// outstanding, complete, in a transaction of its own; and the client must be about to learn
-    /// the result's new shape, or it would read the rows wrongly.
-    fn may_retry(&self) -> bool {
-        let group = &self.x.group;
-        let syncs = self.server.backlog.iter().filter(|e| e.is_sync()).count();
-        group.repeatable
-            && group.describes
-            && !group.bytes.is_empty()
-            && !group.answered
-            && !group.open
-            && syncs == 1
-            && self.server.status == b'I'
-    }
-
-    /// The schema changed under a statement: it is prepared afresh here, and whoever parses its
-    /// text from now on gets a new one.
-    fn retire_outdated(&mut self) {
-        if let Some(Expect::Bind(Some(s)) | Expect::Describe(Some(s))) = self.server.head() {
-            let statement = Arc::clone(s);
-            statement.retire();
-            self.server.evict(&statement);
-        }
-    }
-
-    /// What the server skips gets no answer, and what it would have done is not done.
-    fn skip_to_sync(&mut self) {
-        while let Some(head) = self.server.head() {
-            if head.is_sync() {
-                return;
-            }
-            match self.server.backlog.pop() {
-                Some(Expect::Parse(s)) => {
-                    self.server.drop_held(&s);
-                    self.client.disown(&s);
-                }
-                Some(Expect::Parsed(s) | Expect::Prepared(s)) => self.server.drop_held(&s),
-                Some(Expect::LocalParse(s)) => self.client.disown(&s),
-                Some(Expect::Closed(name)) => self.server.close_later.push(name),
-                Some(Expect::Replay | Expect::Shape(_)) => self.x.hold = false,
-                _ => {}
-            }
-        }
-        self.server.skipping = true;
-    }
-}
-
-fn last_words(fields: &backend::ErrorFields<'_>) -> LastWords {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    LastWords {
-        code: if fields.code.len() == 5 {
-            text(fields.code)
-        } else {
-            "08006".to_owned()
-        },
-        message: text(fields.message),
     }
 }

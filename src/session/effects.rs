@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::downstream::Link;
+use super::link::Link;
 use super::settings::{Settings, replay_raw};
 use super::statement::Statement;
 use crate::protocol::backend;

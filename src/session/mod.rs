@@ -2,10 +2,11 @@
 //! [`crate::client::task`].
 //!
 //! A client's [`client::ClientState`] outlives its transactions; a server connection's
-//! [`server::ServerState`] outlives its clients. While one is lent to the other,
-//! [`upstream`] turns the client's messages into what this server must see, and [`downstream`]
-//! turns the server's answers into what this client must see. [`lane`] holds the bytes,
-//! [`backlog`] the answers that are still owed.
+//! [`server::ServerState`] outlives its clients. While one is lent to the other they are linked
+//! ([`link`]): [`upstream`] turns the client's messages into what this server must see, with the
+//! prepared statements of [`held`], and [`downstream`] turns the server's answers into what this
+//! client must see, errors in [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that
+//! are still owed.
 
 pub mod backlog;
 pub mod buffer;
@@ -13,7 +14,10 @@ pub mod client;
 pub mod detached;
 pub mod downstream;
 pub mod effects;
+pub mod failure;
+pub mod held;
 pub mod lane;
+pub mod link;
 pub mod pins;
 pub mod reported;
 pub mod server;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backlog::{Expect, Plan};
-use super::downstream::Link;
+use super::link::Link;
 use super::statement::{Source, Statement, Traits};
 use super::upstream::{Body, ClientViolation, malformed};
 use crate::config::SessionStatePolicy;

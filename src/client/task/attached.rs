@@ -11,7 +11,7 @@ use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
 use crate::session::client::{Detached, Failure};
-use crate::session::downstream::Link;
+use crate::session::link::Link;
 use crate::session::upstream::Progress;
 
 /// The server connection is lost to the client; what becomes of it otherwise.

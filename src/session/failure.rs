@@ -1,0 +1,232 @@
+//! Errors on a link: the server's, attributed and passed on or acted upon, and ours, made to fail
+//! the server's transaction exactly as the real thing would have.
+
+use std::sync::Arc;
+
+use super::backlog::{Expect, Rejection};
+use super::link::{LastWords, Link};
+use super::pins::Pin;
+use super::server::Copy;
+use crate::protocol::backend;
+use crate::protocol::encode::{self, Severity};
+use crate::protocol::sqlstate::{self, SqlState};
+
+/// Where the server raises "cached plan must not change result type" (0A000); asyncpg and pgjdbc
+/// know the error by this name and prepare the statement again.
+const OUTDATED_ROUTINE: &str = "RevalidateCachedQuery";
+
+/// Text that no version of PostgreSQL can parse.
+const BROKEN: &[u8] = b"pgweir: this statement was rejected";
+
+impl Link<'_> {
+    pub(super) fn error(&mut self, total: usize) {
+        let fields = backend::error_fields(self.body(total));
+        if matches!(fields.severity, b"FATAL" | b"PANIC") {
+            self.x.last_words = Some(last_words(&fields));
+            self.x.down.skip(total);
+            return;
+        }
+        let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
+        let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
+        self.x.tally.errors += 1;
+        self.server.copy = Copy::No;
+        match self.server.backlog.head_mut() {
+            None => self.pass(total, true),
+            Some(Expect::Replay) => {
+                self.x.replay_error = words;
+                self.server.settings = None;
+                self.x.down.skip(total);
+            }
+            Some(Expect::Probe) => {
+                self.client.pins.insert(Pin::Forever);
+                self.x.down.skip(total);
+            }
+            Some(Expect::Values) => {
+                self.client.pins.insert(Pin::Forever);
+                self.x.down.skip(total);
+            }
+            Some(Expect::Prepared(_) | Expect::QuietSync | Expect::RetrySync) => {
+                if let Some(Expect::Prepared(s)) = self.server.backlog.head() {
+                    let s = Arc::clone(s);
+                    self.server.drop_held(&s);
+                }
+                self.x.down.skip(total);
+            }
+            Some(Expect::Rejected(_)) => self.rejected(total),
+            Some(Expect::Query(plan)) => {
+                // What was planned after the failing statement will not happen.
+                let plan = plan.take();
+                if let Some(plan) = plan.filter(|_| outdated) {
+                    plan.needs.iter().for_each(|s| self.server.evict(s));
+                }
+                self.roll_back_settings();
+                self.pass_error(total);
+            }
+            Some(Expect::Sync | Expect::Function) => {
+                self.roll_back_settings();
+                self.pass_error(total);
+            }
+            Some(_) => self.extended_error(total, outdated),
+        }
+    }
+
+    fn rejected(&mut self, total: usize) {
+        self.roll_back_settings();
+        self.x.group.answered = true;
+        self.x.down.skip(total);
+        let Some(Expect::Rejected(rejection)) = self.server.backlog.pop() else {
+            return;
+        };
+        let Rejection {
+            code,
+            message,
+            routine,
+            simple,
+        } = *rejection;
+        let out = self.x.down.insert();
+        match routine {
+            None => encode::error(out, Severity::Error, code, &message, None),
+            Some(routine) => encode::error_from_routine(out, code, &message, routine),
+        }
+        if simple {
+            // ReadyForQuery is still to come.
+            self.server.backlog.push_front(Expect::Query(None));
+        } else {
+            self.skip_to_sync();
+        }
+    }
+
+    /// An error in an extended query: the server skips to the next Sync.
+    fn extended_error(&mut self, total: usize, outdated: bool) {
+        self.roll_back_settings();
+        if outdated {
+            self.retire_outdated();
+        }
+        if outdated && self.may_retry() {
+            self.x.down.skip(total);
+            self.x.group.suppress = self.x.group.parses_answered;
+            self.skip_to_sync();
+            if let Some(head) = self.server.backlog.head_mut() {
+                *head = Expect::RetrySync;
+            }
+            return;
+        }
+        self.pass_error(total);
+        self.skip_to_sync();
+    }
+
+    /// The server's error, or what we have to say if we caused it.
+    fn pass_error(&mut self, total: usize) {
+        let code = backend::error_fields(self.body(total)).code;
+        match self.x.cancel_text.filter(|_| code == b"57014") {
+            None => self.pass(total, true),
+            Some(text) => {
+                self.x.group.answered = true;
+                self.x.down.skip(total);
+                let code = sqlstate::QUERY_CANCELED;
+                encode::error(self.x.down.insert(), Severity::Error, code, text, None);
+            }
+        }
+    }
+
+    /// Whether the group can be sent again without the client noticing. Exactly this group must be
+    /// outstanding, complete, in a transaction of its own; and the client must be about to learn
+    /// the result's new shape, or it would read the rows wrongly.
+    fn may_retry(&self) -> bool {
+        let group = &self.x.group;
+        let syncs = self.server.backlog.iter().filter(|e| e.is_sync()).count();
+        group.repeatable
+            && group.describes
+            && !group.bytes.is_empty()
+            && !group.answered
+            && !group.open
+            && syncs == 1
+            && self.server.status == b'I'
+    }
+
+    /// The schema changed under a statement: it is prepared afresh here, and whoever parses its
+    /// text from now on gets a new one.
+    fn retire_outdated(&mut self) {
+        if let Some(Expect::Bind(Some(s)) | Expect::Describe(Some(s))) = self.server.head() {
+            let statement = Arc::clone(s);
+            statement.retire();
+            self.server.evict(&statement);
+        }
+    }
+
+    /// What the server skips gets no answer, and what it would have done is not done.
+    fn skip_to_sync(&mut self) {
+        while let Some(head) = self.server.head() {
+            if head.is_sync() {
+                return;
+            }
+            match self.server.backlog.pop() {
+                Some(Expect::Parse(s)) => {
+                    self.server.drop_held(&s);
+                    self.client.disown(&s);
+                }
+                Some(Expect::Parsed(s) | Expect::Prepared(s)) => self.server.drop_held(&s),
+                Some(Expect::LocalParse(s)) => self.client.disown(&s),
+                Some(Expect::Closed(name)) => self.server.close_later.push(name),
+                Some(Expect::Replay | Expect::Shape(_)) => self.x.hold = false,
+                _ => {}
+            }
+        }
+        self.server.skipping = true;
+    }
+
+    /// Sends something that fails in place of an extended-query message, so that the server's
+    /// transaction fails as it should; the client gets this error instead of the server's.
+    pub(super) fn reject_extended(&mut self, code: SqlState, message: String) {
+        self.break_group(Rejection {
+            code,
+            message,
+            routine: None,
+            simple: false,
+        });
+    }
+
+    /// What the server itself would say if it held the statement.
+    pub(super) fn reject_outdated(&mut self) {
+        self.break_group(Rejection {
+            code: sqlstate::FEATURE_NOT_SUPPORTED,
+            message: "cached plan must not change result type".to_owned(),
+            routine: Some(OUTDATED_ROUTINE),
+            simple: false,
+        });
+    }
+
+    fn break_group(&mut self, rejection: Rejection) {
+        self.x.group.repeatable = false;
+        self.x.group.bytes.clear();
+        self.server.unnamed = 0;
+        encode::parse(self.x.up.insert(), b"", BROKEN, b"\0\0");
+        self.server
+            .backlog
+            .push(Expect::Rejected(Box::new(rejection)));
+    }
+
+    pub(super) fn reject_simple(&mut self, code: SqlState, message: String) {
+        encode::query(self.x.up.insert(), BROKEN);
+        self.server
+            .backlog
+            .push(Expect::Rejected(Box::new(Rejection {
+                code,
+                message,
+                routine: None,
+                simple: true,
+            })));
+    }
+}
+
+fn last_words(fields: &backend::ErrorFields<'_>) -> LastWords {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    LastWords {
+        code: if fields.code.len() == 5 {
+            text(fields.code)
+        } else {
+            "08006".to_owned()
+        },
+        message: text(fields.message),
+    }
+}

@@ -1,0 +1,140 @@
+//! What exists while a client and a server connection are linked, and what their exchange has come
+//! to so far.
+
+use std::sync::Arc;
+
+use super::client::ClientState;
+use super::lane::Lane;
+use super::server::ServerState;
+use super::statement::{Registry, Statement};
+use crate::config::SessionStatePolicy;
+
+/// A FATAL error: the server is about to close the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWords {
+    pub code: String,
+    pub message: String,
+}
+
+/// Where a group of extended-query messages (up to a Sync) stands, so that it can be sent again
+/// when a prepared statement turns out to be outdated.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// The client's messages as they came; empty if the group cannot be sent again.
+    pub bytes: Vec<u8>,
+    /// Set between its first message and its Sync.
+    pub open: bool,
+    /// Whether it may be sent again as far as its messages go.
+    pub repeatable: bool,
+    /// The client will learn the shape of the result anew.
+    pub describes: bool,
+    /// The client has seen an answer that must not be given twice.
+    pub answered: bool,
+    /// How many ParseCompletes of ours the client has seen.
+    pub parses_answered: usize,
+    /// ParseCompletes not to be given again.
+    pub suppress: usize,
+    /// This is the second attempt.
+    pub retried: bool,
+}
+
+/// Counters that the shell takes over into its statistics.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub queries: u32,
+    pub transactions: u32,
+    pub errors: u32,
+    pub client_parses: u32,
+    pub server_parses: u32,
+    pub binds: u32,
+}
+
+/// The part of a link that exists only while client and server are linked.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Client to server.
+    pub up: Lane,
+    /// Server to client.
+    pub down: Lane,
+    /// Open portals whose execution does something to the session.
+    pub portals: Vec<(Box<[u8]>, Arc<Statement>)>,
+    pub group: Group,
+    /// Nothing may be sent before the settings' replay is answered.
+    pub hold: bool,
+    /// Ask for pinning state when the transaction is over.
+    pub probe: bool,
+    /// A statement ran that may have set what we cannot know.
+    pub settings_unknown: bool,
+    /// Settings that were set to what the text does not tell.
+    pub ask_values: Vec<String>,
+    /// The group in [`Group::bytes`] is to be sent again now.
+    pub retry: bool,
+    /// The replay of the client's settings failed, with this answer.
+    pub replay_error: Option<LastWords>,
+    pub last_words: Option<LastWords>,
+    /// The running statement is being cancelled by us: what its error is to say.
+    pub cancel_text: Option<&'static str>,
+    pub tally: Tally,
+}
+
+/// What is the same for all messages of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    pub registry: &'a Registry,
+    pub session_state: SessionStatePolicy,
+    /// Of a message from the client, in bytes.
+    pub max_packet_size: usize,
+}
+
+/// A client and the server connection that it has now.
+#[derive(Debug)]
+pub struct Link<'a> {
+    pub client: &'a mut ClientState,
+    pub server: &'a mut ServerState,
+    pub x: &'a mut Exchange,
+    pub rules: Rules<'a>,
+}
+
+impl Exchange {
+    pub fn new(up: usize, down: usize) -> Exchange {
+        Exchange {
+            up: Lane::new(up),
+            down: Lane::new(down),
+            portals: Vec::new(),
+            group: Group::default(),
+            hold: false,
+            probe: false,
+            settings_unknown: false,
+            ask_values: Vec::new(),
+            retry: false,
+            replay_error: None,
+            last_words: None,
+            cancel_text: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Forgets what belongs to the server connection that is given up; the client's unread bytes
+    /// and those on their way to it stay.
+    pub fn detach(&mut self) {
+        self.portals.clear();
+        self.group.bytes.clear();
+        self.group.open = false;
+        self.group.suppress = 0;
+        self.hold = false;
+        self.probe = false;
+        self.settings_unknown = false;
+        self.ask_values.clear();
+        self.retry = false;
+        self.replay_error = None;
+        self.last_words = None;
+        self.cancel_text = None;
+    }
+
+    /// For the next client.
+    pub fn clear(&mut self) {
+        self.detach();
+        self.up.clear();
+        self.down.clear();
+    }
+}
