@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::server::connect::Address;
 
-/// Milliseconds since the process started; cheap to keep in an atomic.
+/// Time since the process started; cheap to keep in an atomic.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(Instant);
 
@@ -22,6 +22,30 @@ impl Clock {
     #[inline]
     pub fn millis(self, now: Instant) -> u64 {
         now.saturating_duration_since(self.0).as_millis() as u64
+    }
+
+    #[inline]
+    pub fn now(self) -> Now {
+        let instant = Instant::now();
+        let micros = instant.saturating_duration_since(self.0).as_micros() as u64;
+        Now { instant, micros }
+    }
+}
+
+/// A moment, in both of the forms that are needed: a task reads the clock once each time it runs,
+/// because reading it and computing with [`Instant`]s cost more than what is decided by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    pub instant: Instant,
+    /// Microseconds since the process started.
+    pub micros: u64,
+}
+
+impl Now {
+    /// As [`Clock::millis`].
+    #[inline]
+    pub fn millis(self) -> u64 {
+        self.micros / 1000
     }
 }
 

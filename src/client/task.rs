@@ -17,13 +17,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use super::info::{ClientInfo, Clock, Control, State};
+use super::info::{ClientInfo, Clock, Control, Now, State};
+use crate::config::SessionStatePolicy;
 use crate::net::stream::Stream;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::core::{Checkout, Granted, Ticket};
+use crate::pool::settings::PoolSettings;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::{Activity, Server};
@@ -49,10 +50,12 @@ const DOWN_BUFFER: usize = 64 * 1024;
 pub struct Active {
     x: Exchange,
     phase: Phase,
-    /// When the present wait or transaction began.
-    began: Option<Instant>,
-    /// When the statement that runs began.
-    statement_began: Option<Instant>,
+    /// The pool's settings as they were when the transaction began; `None` while idle.
+    settings: Option<Arc<PoolSettings>>,
+    /// When the present wait or transaction began ([`Now::micros`]).
+    began: Option<u64>,
+    /// When the statement that runs began ([`Now::micros`]).
+    statement_began: Option<u64>,
     /// The running statement is being cancelled, for this reason.
     cancelling: Option<timeouts::Expired>,
     /// The client's side cannot take more at the moment.
@@ -72,6 +75,7 @@ impl Default for Active {
         Active {
             x: Exchange::new(UP_BUFFER, DOWN_BUFFER),
             phase: Phase::Detached,
+            settings: None,
             began: None,
             statement_began: None,
             cancelling: None,
@@ -85,6 +89,7 @@ impl Active {
     pub fn clear(&mut self) {
         self.x.clear();
         self.phase = Phase::Detached;
+        self.settings = None;
         self.began = None;
         self.statement_began = None;
         self.cancelling = None;
@@ -165,7 +170,7 @@ impl ClientTask {
     /// # Errors
     /// The socket could not be registered; the client is gone.
     pub fn arrive(&mut self) -> io::Result<()> {
-        self.set_idle_deadline(Instant::now());
+        self.set_idle_deadline(self.context.clock.now());
         self.stream.rehome()
     }
 }
@@ -176,16 +181,15 @@ impl Future for ClientTask {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
         task.info.set_waker(cx.waker());
+        let now = task.context.clock.now();
         loop {
-            let step = if task.active.is_some() {
-                task.step_active(cx)
-            } else {
-                task.step_idle(cx)
-            };
-            match step {
+            match task.step(cx, now) {
                 Step::Again => {}
                 Step::Wait => return Poll::Pending,
-                Step::Idle => task.become_idle(),
+                Step::Idle => {
+                    task.become_idle();
+                    return Poll::Pending;
+                }
                 Step::End(end) => {
                     task.finish(&end);
                     return Poll::Ready(());
@@ -205,19 +209,12 @@ impl Drop for ClientTask {
 }
 
 impl ClientTask {
-    fn step_idle(&mut self, cx: &mut Context<'_>) -> Step {
-        if self.info.has_request()
-            && let Some(end) = self.idle_request()
-        {
-            return Step::End(end);
-        }
-        match self.stream.poll_read_ready(cx) {
-            Poll::Pending => Step::Wait,
-            Poll::Ready(Ok(())) => {
-                self.active = Some(self.worker.take_active());
-                Step::Again
-            }
-            Poll::Ready(Err(error)) => Step::End(End::from_read(error)),
+    fn step(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        let active = self.active.get_or_insert_with(|| self.worker.take_active());
+        match active.phase {
+            Phase::Detached => self.step_detached(cx, now),
+            Phase::Waiting(ticket) => self.step_waiting(cx, now, ticket),
+            Phase::Attached(_) => self.step_attached(cx, now),
         }
     }
 
@@ -242,19 +239,8 @@ impl ClientTask {
         }
     }
 
-    fn step_active(&mut self, cx: &mut Context<'_>) -> Step {
-        let Some(active) = self.active.as_mut() else {
-            return Step::Idle;
-        };
-        match active.phase {
-            Phase::Detached => self.step_detached(cx),
-            Phase::Waiting(ticket) => self.step_waiting(cx, ticket),
-            Phase::Attached(_) => self.step_attached(cx),
-        }
-    }
-
     /// Answers what needs no server connection, and looks for one when something does.
-    fn step_detached(&mut self, cx: &mut Context<'_>) -> Step {
+    fn step_detached(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
         if self.info.has_request()
             && let Some(end) = self.idle_request()
         {
@@ -272,17 +258,18 @@ impl ClientTask {
         let wants = detached::requests(
             &mut self.state,
             &mut active.x,
-            rules(&self.pool, self.context.max_packet_size),
+            rules(&self.pool, active.settings.as_deref(), &self.context),
         );
         match wants {
             Err(violation) => Step::End(End::Violation(violation)),
             Ok(Wants::Terminate) => Step::End(End::Terminated),
-            Ok(Wants::Server) => self.begin_checkout(cx),
+            Ok(Wants::Server) => self.begin_checkout(cx, now),
             Ok(Wants::Bytes) if active.x.down.pending_len() > 0 => Step::Again,
             Ok(Wants::Bytes) => match self.fill_up(cx) {
                 Poll::Ready(Ok(Fill::Eof)) => Step::End(End::Eof),
                 Poll::Ready(Ok(_)) => Step::Again,
                 Poll::Ready(Err(error)) => Step::End(End::from_read(error)),
+                // What comes next wakes the task.
                 Poll::Pending => match &self.active {
                     Some(active) if active.x.up.is_empty() => Step::Idle,
                     _ => Step::Wait,
@@ -291,19 +278,19 @@ impl ClientTask {
         }
     }
 
-    fn begin_checkout(&mut self, cx: &mut Context<'_>) -> Step {
-        let now = Instant::now();
+    fn begin_checkout(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
         if self.pool.is_closed() {
             return Step::End(End::DatabaseGone);
         }
         let home = self.worker.home();
         let checkout = self
             .pool
-            .checkout(home, now, cx.waker(), &self.state.settings);
+            .checkout(home, now.instant, cx.waker(), &self.state.settings);
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;
         };
-        active.began = Some(now);
+        active.began = Some(now.micros);
+        active.settings = Some(self.pool.settings_now());
         match checkout {
             Checkout::Ready(server) => self.attach(server, now),
             Checkout::Wait(ticket) => {
@@ -322,17 +309,17 @@ impl ClientTask {
         }
     }
 
-    fn step_waiting(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Step {
+    fn step_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
         match self.pool.take(ticket) {
-            Granted::Server(server) => return self.attach(server, Instant::now()),
+            Granted::Server(server) => return self.attach(server, now),
             Granted::Failed => {
-                self.set_detached();
+                self.set_detached(now);
                 return self.refuse_for_outage();
             }
             Granted::NotYet => {}
         }
         if self.info.has_request()
-            && let Some(step) = self.waiting_request(ticket)
+            && let Some(step) = self.waiting_request(now, ticket)
         {
             return step;
         }
@@ -343,13 +330,13 @@ impl ClientTask {
             Poll::Ready(Ok(Fill::Full)) => Step::Wait,
             Poll::Ready(gone) => {
                 self.pool.cancel_wait(ticket, self.worker.home());
-                self.set_detached();
+                self.set_detached(now);
                 Step::End(gone.map_or_else(End::from_read, |_| End::Eof))
             }
         }
     }
 
-    fn waiting_request(&mut self, ticket: Ticket) -> Option<Step> {
+    fn waiting_request(&mut self, now: Now, ticket: Ticket) -> Option<Step> {
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
         let expired = self.info.take(Control::Deadline);
@@ -357,7 +344,7 @@ impl ClientTask {
             return None;
         }
         self.pool.cancel_wait(ticket, self.worker.home());
-        self.set_detached();
+        self.set_detached(now);
         if killed {
             return Some(Step::End(End::Killed));
         }
@@ -375,45 +362,43 @@ impl ClientTask {
         Some(Step::Again)
     }
 
-    fn attach(&mut self, mut server: Box<Server>, now: Instant) -> Step {
+    fn attach(&mut self, mut server: Box<Server>, now: Now) -> Step {
         if server.move_to(self.worker.home()).is_err() {
             self.pool.discard(server, "cannot be moved to its worker");
-            self.set_detached();
+            self.set_detached(now);
             return Step::Again;
         }
         let Some(active) = self.active.as_mut() else {
-            self.pool.release(server, self.worker.home(), now);
+            self.pool.release(server, self.worker.home(), now.instant);
             return Step::Idle;
         };
         let shard = self.pool.shard(self.worker.home());
         shard.assignments.add(1);
-        if let Some(since) = active.began.replace(now) {
-            shard
-                .wait_micros
-                .add_time(now.saturating_duration_since(since));
+        if let Some(since) = active.began.replace(now.micros) {
+            shard.wait_micros.add(now.micros.saturating_sub(since));
         }
         server.info.set_activity(Activity::Active, self.info.id);
-        let millis = self.context.clock.millis(now);
-        self.info.set_state(State::Active, server.info.id, millis);
+        self.info
+            .set_state(State::Active, server.info.id, now.millis());
         let mut link = Link {
             client: &mut self.state,
             server: &mut server.state,
             x: &mut active.x,
-            rules: rules(&self.pool, self.context.max_packet_size),
+            rules: rules(&self.pool, active.settings.as_deref(), &self.context),
         };
         link.attached();
         active.phase = Phase::Attached(server);
-        active.statement_began = Some(now);
-        self.set_running_deadline(now);
+        active.statement_began = Some(now.micros);
+        self.set_running_deadline(now.micros);
         Step::Again
     }
 
-    fn set_detached(&mut self) {
+    fn set_detached(&mut self, now: Now) {
         if let Some(active) = &mut self.active {
             active.phase = Phase::Detached;
             active.began = None;
         }
-        self.set_idle_deadline(Instant::now());
+        self.set_idle_deadline(now);
     }
 
     /// Answers the request that could not be served, and skips it; the client goes on.
@@ -446,10 +431,11 @@ impl ClientTask {
     }
 }
 
-fn rules(pool: &Pool, max_packet_size: usize) -> Rules<'_> {
+/// `settings` are those of the transaction; without one, none of the rules depends on them.
+fn rules<'a>(pool: &'a Pool, settings: Option<&PoolSettings>, context: &Surroundings) -> Rules<'a> {
     Rules {
         registry: &pool.statements,
-        session_state: pool.settings().session_state,
-        max_packet_size,
+        session_state: settings.map_or(SessionStatePolicy::Pin, |s| s.session_state),
+        max_packet_size: context.max_packet_size,
     }
 }

@@ -125,6 +125,11 @@ impl Pool {
         self.settings.load()
     }
 
+    /// The settings for one transaction, which a change of the configuration leaves as they are.
+    pub fn settings_now(&self) -> Arc<PoolSettings> {
+        self.settings.load_full()
+    }
+
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -230,15 +235,20 @@ impl Pool {
         server.checked = now;
         server.info.set_activity(Activity::Idle, 0);
         let index = home.index(self.shared.workers);
-        let woken = self.core.lock().release(index, server, now);
+        let mut core = self.core.lock();
+        if core.is_over_limit() {
+            drop(core);
+            return self.discard(server, "over the pool's size");
+        }
+        let woken = core.release(index, server, now);
+        drop(core);
         if let Some(waker) = woken {
             waker.wake();
         }
     }
 
     fn must_close(&self, server: &Server, now: Instant) -> Option<&'static str> {
-        let settings = self.settings.load();
-        let lifetime = settings.database.server.lifetime;
+        let lifetime = self.settings.load().database.server.lifetime;
         if self.closed.load(Ordering::Relaxed) {
             Some("database configuration changed")
         } else if server.generation != self.generation.load(Ordering::Relaxed) {
@@ -248,8 +258,6 @@ impl Pool {
             Some("server lifetime over")
         } else if self.budgets.iter().any(|b| b.is_short()) && self.core.lock().waiting() == 0 {
             Some("evicted")
-        } else if settings.limits.size < usize::MAX && self.core.lock().is_over_limit() {
-            Some("over the pool's size")
         } else {
             None
         }

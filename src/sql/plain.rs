@@ -98,36 +98,45 @@ enum Position {
     Inside,
 }
 
+/// Lengths of words, the longest in one, of which one can be of interest inside a statement.
+const LOOKED_AT: [bool; 10] = {
+    let mut table = [false; 10];
+    table[4] = true; // INTO, TEMP
+    table[7] = true; // PG_TEMP
+    table[9] = true;
+    table
+};
+
 /// Whether nothing in `text` needs a closer look.
 pub fn is_plain(text: &[u8], standard_strings: bool) -> bool {
     let mut position = Position::Start;
     let mut lexer = Lexer::new(text, standard_strings);
-    let mut word_before = Word::default();
+    let mut before = 0..0;
     loop {
         // `(SELECT …)` is a statement too, so that nothing is lost with a parenthesis.
         lexer.skip_dull();
-        let Some(token) = lexer.next() else {
+        let Some(token) = lexer.ordinary_word().or_else(|| lexer.next()) else {
             return true;
         };
         match token.kind {
             Kind::Word => {
-                let word = Word::new(text, token);
-                let plain = match position {
-                    Position::Start => word.length <= 8 && PLAIN_STARTS.contains(&word.key),
-                    Position::Rollback => word.key != TO && !word.is_interesting(),
-                    Position::Inside => !word.is_interesting(),
-                };
-                if !plain || (word.key == INTO && !word_before.takes_into(text, token.start)) {
-                    return false;
+                let length = (token.end - token.start).min(9);
+                if position != Position::Inside || LOOKED_AT[length] {
+                    let word = Word::new(text, token);
+                    if !word.is_plain(position)
+                        || (word.key == INTO && !takes_into(text, &before, token.start))
+                    {
+                        return false;
+                    }
+                    if position == Position::Start {
+                        position = if word.key == ROLLBACK {
+                            Position::Rollback
+                        } else {
+                            Position::Inside
+                        };
+                    }
                 }
-                if position == Position::Start {
-                    position = if word.key == ROLLBACK {
-                        Position::Rollback
-                    } else {
-                        Position::Inside
-                    };
-                }
-                word_before = word;
+                before = token.range();
             }
             Kind::Symbol(b';') => position = Position::Start,
             Kind::Quoted if names_something(text, token) => return false,
@@ -137,11 +146,10 @@ pub fn is_plain(text: &[u8], standard_strings: bool) -> bool {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Word {
     key: u64,
     length: usize,
-    end: usize,
 }
 
 impl Word {
@@ -150,7 +158,15 @@ impl Word {
         Word {
             key: key_of(text, token.range()),
             length: token.end - token.start,
-            end: token.end,
+        }
+    }
+
+    #[inline]
+    fn is_plain(self, position: Position) -> bool {
+        match position {
+            Position::Start => self.length <= 8 && PLAIN_STARTS.contains(&self.key),
+            Position::Rollback => self.key != TO && !self.is_interesting(),
+            Position::Inside => !self.is_interesting(),
         }
     }
 
@@ -163,12 +179,14 @@ impl Word {
             _ => false,
         }
     }
+}
 
-    /// Whether this is the word before an `INTO` at `into` that is not that of a `SELECT`.
-    fn takes_into(self, text: &[u8], into: usize) -> bool {
-        let between = text.get(self.end..into).unwrap_or_default();
-        BEFORE_INTO.contains(&self.key) && between.iter().all(u8::is_ascii_whitespace)
-    }
+/// Whether `before` is the word before an `INTO` at `into` that is not that of a `SELECT`.
+fn takes_into(text: &[u8], before: &Range<usize>, into: usize) -> bool {
+    let between = text.get(before.end..into).unwrap_or_default();
+    // `merge` and `insert` both fit into a key.
+    BEFORE_INTO.contains(&key_of(text, before.clone()))
+        && between.iter().all(u8::is_ascii_whitespace)
 }
 
 /// Whether a quoted identifier may be one that is of interest. Those that are contain no quotes, and

@@ -1,11 +1,10 @@
 //! A client with a server connection: relaying, and giving the connection back.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules};
-use crate::client::info::{Control, State};
+use crate::client::info::{Control, Now, State};
 use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
@@ -37,7 +36,7 @@ macro_rules! with_link {
                         client: &mut $task.state,
                         server: &mut server.state,
                         x: &mut active.x,
-                        rules: rules(&$task.pool, $task.context.max_packet_size),
+                        rules: rules(&$task.pool, active.settings.as_deref(), &$task.context),
                     };
                     Some($body)
                 }
@@ -50,9 +49,9 @@ macro_rules! with_link {
 
 impl ClientTask {
     /// Moves what can be moved in both directions.
-    pub(super) fn step_attached(&mut self, cx: &mut Context<'_>) -> Step {
+    pub(super) fn step_attached(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
         if self.info.has_request()
-            && let Some(step) = self.attached_request()
+            && let Some(step) = self.attached_request(now)
         {
             return step;
         }
@@ -68,7 +67,7 @@ impl ClientTask {
                 if progress == Progress::Terminate {
                     return Step::End(End::Terminated);
                 }
-                if let Some(step) = self.after_requests() {
+                if let Some(step) = self.after_requests(now) {
                     return step;
                 }
             }
@@ -144,7 +143,7 @@ impl ClientTask {
     }
 
     /// All complete requests are sent. Gives the server connection back if nothing is owed on it.
-    fn after_requests(&mut self) -> Option<Step> {
+    fn after_requests(&mut self, now: Now) -> Option<Step> {
         let active = self.active.as_mut()?;
         let Phase::Attached(server) = &mut active.phase else {
             return Some(Step::Again);
@@ -162,13 +161,13 @@ impl ClientTask {
         let quiet = server.state.backlog.is_empty() && !active.x.group.open && !active.x.retry;
         if !quiet || active.x.up.in_message() {
             if active.statement_began.is_none() {
-                self.statement_begins();
+                self.statement_begins(now);
             }
             return None;
         }
         if !server.state.is_idle() {
             if active.statement_began.is_some() {
-                self.statement_ends(false);
+                self.statement_ends(now, false);
             }
             return self.statement_mode_violation();
         }
@@ -180,15 +179,14 @@ impl ClientTask {
             // Pinned or in session mode, and nothing new: it stays as it is.
             return self.drain_if_asked();
         }
-        self.transaction_over()
+        self.transaction_over(now)
     }
 
-    fn transaction_over(&mut self) -> Option<Step> {
-        let settings = self.pool.settings();
+    fn transaction_over(&mut self, now: Now) -> Option<Step> {
+        let active = self.active.as_mut()?;
+        let settings = active.settings.as_deref()?;
         let (mode, policy) = (settings.mode, settings.session_state);
         let always = settings.database.server.reset_query_always;
-        drop(settings);
-        let active = self.active.as_mut()?;
         if !active.x.ask_values.is_empty() {
             with_link!(self, |link| link.ask_for_values());
             return Some(Step::Again);
@@ -200,7 +198,7 @@ impl ClientTask {
             with_link!(self, |link| link.ask_for_pins());
             return Some(Step::Again);
         }
-        self.statement_ends(true);
+        self.statement_ends(now, true);
         let active = self.active.as_mut()?;
         let Phase::Attached(server) = &mut active.phase else {
             return Some(Step::Again);
@@ -212,10 +210,10 @@ impl ClientTask {
             || (policy != SessionStatePolicy::Allow && !self.state.pins.is_empty());
         if keeps {
             self.note_pin(mode);
-            self.set_idle_deadline(Instant::now());
+            self.set_idle_deadline(now);
             return self.drain_if_asked();
         }
-        Some(self.release(always))
+        Some(self.release(now, always))
     }
 
     fn note_pin(&mut self, mode: PoolMode) {
@@ -234,7 +232,8 @@ impl ClientTask {
     }
 
     fn statement_mode_violation(&mut self) -> Option<Step> {
-        if self.pool.settings().mode != PoolMode::Statement {
+        let settings = self.active.as_ref()?.settings.as_deref()?;
+        if settings.mode != PoolMode::Statement {
             return None;
         }
         let message = "transaction blocks not allowed in statement pooling mode".to_owned();
@@ -242,28 +241,28 @@ impl ClientTask {
     }
 
     /// The connection goes back to the pool.
-    fn release(&mut self, reset: bool) -> Step {
+    fn release(&mut self, now: Now, reset: bool) -> Step {
         let home = self.worker.home();
-        let Some(server) = self.unlink() else {
+        let Some(server) = self.unlink(now) else {
             return Step::Again;
         };
         if reset {
             self.pool.recycle(server, Work::Reset);
         } else {
-            self.pool.release(server, home, Instant::now());
+            self.pool.release(server, home, now.instant);
         }
         Step::Again
     }
 
     /// Client and server go separate ways; the client is detached.
-    pub(super) fn unlink(&mut self) -> Option<Box<crate::server::Server>> {
+    pub(super) fn unlink(&mut self, now: Now) -> Option<Box<crate::server::Server>> {
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
         active.began = None;
         active.statement_began = None;
         active.cancelling = None;
-        self.set_idle_deadline(Instant::now());
+        self.set_idle_deadline(now);
         match phase {
             Phase::Attached(server) => {
                 server.info.set_prepared(server.state.prepared_count());
@@ -278,7 +277,7 @@ impl ClientTask {
         }
     }
 
-    fn attached_request(&mut self) -> Option<Step> {
+    fn attached_request(&mut self, now: Now) -> Option<Step> {
         if self.info.is_requested(Control::Kill) {
             return Some(Step::End(End::Killed));
         }
@@ -286,7 +285,7 @@ impl ClientTask {
             self.send_cancel();
         }
         if self.info.take(Control::Deadline) {
-            return self.deadline_passed();
+            return self.deadline_passed(now);
         }
         None
     }
@@ -351,7 +350,7 @@ impl ClientTask {
         let in_group = group_open || (owed == 0 && visible().next().is_some());
         active.x.up.drop_pending();
         active.x.down.drop_unread();
-        if let Some(server) = self.unlink() {
+        if let Some(server) = self.unlink(self.context.clock.now()) {
             match fate {
                 Fate::Discard(why) => self.pool.discard(server, why),
                 Fate::Recycle(work) => self.pool.recycle(server, work),
@@ -399,37 +398,36 @@ impl ClientTask {
         }
     }
 
-    fn statement_begins(&mut self) {
-        let now = Instant::now();
+    fn statement_begins(&mut self, now: Now) {
         if let Some(active) = self.active.as_mut() {
-            active.statement_began = Some(now);
-            active.began.get_or_insert(now);
+            active.statement_began = Some(now.micros);
+            if active.began.is_none() {
+                // The next transaction on a connection that was kept.
+                active.began = Some(now.micros);
+                active.settings = Some(self.pool.settings_now());
+            }
         }
-        let (server, millis) = (self.info.server(), self.context.clock.millis(now));
-        self.info.set_state(State::Active, server, millis);
-        self.set_running_deadline(now);
+        let server = self.info.server();
+        self.info.set_state(State::Active, server, now.millis());
+        self.set_running_deadline(now.micros);
     }
 
     /// Takes the time; between statements of a transaction the client may idle only so long.
-    fn statement_ends(&mut self, transaction_too: bool) {
+    fn statement_ends(&mut self, now: Now, transaction_too: bool) {
         let Some(active) = self.active.as_mut() else {
             return;
         };
-        let now = Instant::now();
         let shard = self.pool.shard(self.worker.home());
         if let Some(began) = active.statement_began.take() {
-            shard
-                .query_micros
-                .add_time(now.saturating_duration_since(began));
+            shard.query_micros.add(now.micros.saturating_sub(began));
         }
         active.cancelling = None;
         active.x.cancel_text = None;
         shard.take(&mut active.x.tally);
         if transaction_too {
             if let Some(began) = active.began.take() {
-                shard
-                    .transaction_micros
-                    .add_time(now.saturating_duration_since(began));
+                let micros = now.micros.saturating_sub(began);
+                shard.transaction_micros.add(micros);
             }
         } else {
             self.set_idle_in_transaction_deadline(now);

@@ -125,7 +125,10 @@ impl ClientTask {
             matches!(active.phase, Phase::Attached(_))
                 && (active.x.up.half_forwarded() || active.x.up.pending_len() > 0)
         });
-        let Some(server) = self.unlink() else { return };
+        let now = self.context.clock.now();
+        let Some(server) = self.unlink(now) else {
+            return;
+        };
         let session = self.pool.settings().mode == PoolMode::Session;
         if unsent {
             // The server has a part of a message.
@@ -144,7 +147,7 @@ impl ClientTask {
             self.pool.recycle(server, Work::RollBack);
         } else {
             let home = self.worker.home();
-            self.pool.release(server, home, std::time::Instant::now());
+            self.pool.release(server, home, now.instant);
         }
     }
 }

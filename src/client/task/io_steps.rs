@@ -45,7 +45,19 @@ fn fill(
 }
 
 /// Writes until nothing is pending.
+#[inline]
 fn drain(stream: &mut Stream, lane: &mut Lane, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    if lane.pending_len() == 0 && !stream.is_tls() {
+        return Poll::Ready(Ok(0));
+    }
+    drain_pending(stream, lane, cx)
+}
+
+fn drain_pending(
+    stream: &mut Stream,
+    lane: &mut Lane,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let mut total = 0;
     while lane.pending_len() > 0 {
         match Pin::new(&mut *stream).poll_write(cx, lane.pending()) {

@@ -1,11 +1,12 @@
 //! Deadlines. A client's task writes when it wants to be woken; a coarse sweep over all clients
 //! wakes it. So no timer is armed for a query.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attached::Fate;
 use super::{ClientTask, End, Phase, Step};
-use crate::client::info::{NEVER, State};
+use crate::client::info::{NEVER, Now, State};
+use crate::config::Timeouts;
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate;
 use crate::session::client::Failure;
@@ -26,46 +27,55 @@ static TRANSACTION: Failure = Failure {
 };
 const STATEMENT: &str = "query timeout: the statement was cancelled (query_timeout)";
 
+/// So long after a moment in [`Now::micros`], as [`Now::millis`].
+fn deadline(from: u64, after: Duration) -> u64 {
+    if after.is_zero() {
+        return NEVER;
+    }
+    (from + after.as_micros() as u64) / 1000
+}
+
 impl ClientTask {
-    fn deadline_at(&self, from: Instant, after: Duration) -> u64 {
-        if after.is_zero() {
-            return NEVER;
+    /// The limits of the transaction, or the present ones where there is none.
+    fn limit(&self, which: impl Fn(&Timeouts) -> Duration) -> Duration {
+        let settings = self.active.as_ref().and_then(|a| a.settings.as_deref());
+        match settings {
+            Some(settings) => which(&settings.timeouts),
+            None => which(&self.pool.settings().timeouts),
         }
-        self.context.clock.millis(from + after)
     }
 
-    pub(super) fn set_idle_deadline(&self, now: Instant) {
-        let millis = self.context.clock.millis(now);
+    pub(super) fn set_idle_deadline(&self, now: Now) {
         let server = match self.active.as_ref().map(|a| &a.phase) {
             Some(Phase::Attached(server)) => server.info.id,
             _ => 0,
         };
-        self.info.set_state(State::Idle, server, millis);
-        let limit = self.pool.settings().timeouts.client_idle;
-        self.info.set_deadline(self.deadline_at(now, limit));
+        self.info.set_state(State::Idle, server, now.millis());
+        let limit = self.limit(|t| t.client_idle);
+        self.info.set_deadline(deadline(now.micros, limit));
     }
 
-    pub(super) fn set_wait_deadline(&self, now: Instant) {
-        let millis = self.context.clock.millis(now);
-        self.info.set_state(State::Waiting, 0, millis);
-        let limit = self.pool.settings().timeouts.query_wait;
-        self.info.set_deadline(self.deadline_at(now, limit));
+    pub(super) fn set_wait_deadline(&self, now: Now) {
+        self.info.set_state(State::Waiting, 0, now.millis());
+        let limit = self.limit(|t| t.query_wait);
+        self.info.set_deadline(deadline(now.micros, limit));
     }
 
     fn transaction_deadline(&self) -> u64 {
         let began = self.active.as_ref().and_then(|a| a.began);
-        let limit = self.pool.settings().timeouts.transaction;
-        began.map_or(NEVER, |began| self.deadline_at(began, limit))
+        let limit = self.limit(|t| t.transaction);
+        began.map_or(NEVER, |began| deadline(began, limit))
     }
 
-    pub(super) fn set_running_deadline(&self, now: Instant) {
-        let statement = self.deadline_at(now, self.pool.settings().timeouts.query);
+    /// For a statement that began at that many [`Now::micros`].
+    pub(super) fn set_running_deadline(&self, began: u64) {
+        let statement = deadline(began, self.limit(|t| t.query));
         self.info
             .set_deadline(statement.min(self.transaction_deadline()));
     }
 
-    pub(super) fn set_idle_in_transaction_deadline(&self, now: Instant) {
-        let idle = self.deadline_at(now, self.pool.settings().timeouts.idle_transaction);
+    pub(super) fn set_idle_in_transaction_deadline(&self, now: Now) {
+        let idle = deadline(now.micros, self.limit(|t| t.idle_transaction));
         self.info
             .set_deadline(idle.min(self.transaction_deadline()));
     }
@@ -76,8 +86,10 @@ impl ClientTask {
             && !active.blocked
         {
             active.blocked = true;
-            let limit = self.pool.settings().timeouts.client_write;
-            let at = self.deadline_at(Instant::now(), limit);
+            let at = deadline(
+                self.context.clock.now().micros,
+                self.limit(|t| t.client_write),
+            );
             self.info.set_deadline(self.info.deadline().min(at));
         }
     }
@@ -94,14 +106,12 @@ impl ClientTask {
     }
 
     /// The sweep has found the deadline passed, while the client has a server connection.
-    pub(super) fn deadline_passed(&mut self) -> Option<Step> {
-        let now = Instant::now();
-        let millis = self.context.clock.millis(now);
+    pub(super) fn deadline_passed(&mut self, now: Now) -> Option<Step> {
+        let millis = now.millis();
         if millis < self.info.deadline() {
             // It was moved meanwhile.
             return None;
         }
-        let timeouts = self.pool.settings().timeouts.clone();
         let active = self.active.as_mut()?;
         let Phase::Attached(server) = &active.phase else {
             return None;
@@ -131,8 +141,8 @@ impl ClientTask {
         active.cancelling = Some(Expired::Statement);
         active.x.cancel_text = Some(STATEMENT);
         self.send_cancel();
-        self.info
-            .set_deadline(self.deadline_at(now, timeouts.cancel_wait));
+        let limit = self.limit(|t| t.cancel_wait);
+        self.info.set_deadline(deadline(now.micros, limit));
         None
     }
 

@@ -132,6 +132,25 @@ proptest! {
         prop_assert_eq!(Lexer::new(&text[end..], standard).next(), None);
     }
 
+    /// The short cut gives what the lexer gives, or nothing.
+    #[test]
+    fn an_ordinary_word_is_the_next_token(text in FRAGMENTS, standard: bool) {
+        let mut lexer = Lexer::new(text.as_bytes(), standard);
+        loop {
+            lexer.skip_blanks();
+            let mut short = lexer.clone();
+            let next = lexer.next();
+            match short.ordinary_word() {
+                Some(word) => {
+                    prop_assert_eq!(Some(word), next);
+                    prop_assert_eq!(short.at, lexer.at);
+                }
+                None if next.is_none() => break,
+                None => {}
+            }
+        }
+    }
+
     /// A token cut out of its text is the same token.
     #[test]
     fn a_token_on_its_own_is_the_same_token(text in FRAGMENTS, standard: bool) {
