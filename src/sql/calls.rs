@@ -48,6 +48,7 @@ fn function(name: &str) -> Option<Function> {
 /// Adds what the functions do that are called anywhere in `tokens`.
 pub fn effects(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
     let mut read = 0;
+    let certain = selects_set_config_only(tokens);
     for at in 0..tokens.len() {
         if !tokens.is_symbol(at + 1, b'(') {
             continue;
@@ -69,7 +70,7 @@ pub fn effects(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
                 if read > CALLS_MAX || is_in_other_schema(tokens, at) {
                     add(out, Effect::SetConfigUnknown);
                 } else {
-                    set::set_config(tokens.from(at + 2), out);
+                    set::set_config(tokens.from(at + 2), certain, out);
                 }
             }
             None => {}
@@ -82,6 +83,49 @@ fn add(out: &mut Vec<Effect>, effect: Effect) {
     if out.last() != Some(&effect) {
         out.push(effect);
     }
+}
+
+/// Whether this is `SELECT set_config(…), …` and nothing else, so that every call happens once.
+fn selects_set_config_only(tokens: Tokens<'_>) -> bool {
+    let mut at = 0;
+    loop {
+        // Behind `SELECT` or a comma.
+        at += 1;
+        if tokens.name(at).is_some_and(|name| name == "pg_catalog")
+            && tokens.is_symbol(at + 1, b'.')
+        {
+            at += 2;
+        }
+        let is_set_config = tokens.name(at).is_some_and(|name| name == "set_config");
+        let called = is_set_config && tokens.is_symbol(at + 1, b'(');
+        let Some(behind) = called.then(|| behind_parentheses(tokens, at + 1)).flatten() else {
+            return false;
+        };
+        at = behind + usize::from(tokens.is(behind, "as"));
+        let is_alias = at > behind || tokens.kind(at) == Some(Kind::Quoted);
+        at += usize::from(is_alias);
+        if at >= tokens.len() {
+            return tokens.is(0, "select");
+        }
+        if !tokens.is_symbol(at, b',') {
+            return false;
+        }
+    }
+}
+
+/// The position behind the parenthesis that closes the one at `at`.
+fn behind_parentheses(tokens: Tokens<'_>, at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    (at..tokens.len())
+        .find(|at| {
+            match tokens.kind(*at) {
+                Some(Kind::Symbol(b'(')) => depth += 1,
+                Some(Kind::Symbol(b')')) => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })
+        .map(|at| at + 1)
 }
 
 fn is_in_other_schema(tokens: Tokens<'_>, at: usize) -> bool {

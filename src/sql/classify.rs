@@ -231,7 +231,9 @@ fn explained(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
     let behind_options = behind_options.unwrap_or(tokens.len());
     let options = tokens.until(behind_options);
     let runs = (1..options.len()).any(|at| {
-        options.is_any(at, &["analyze", "analyse"]) && !options.is_any(at + 1, &["false", "off"])
+        options.is_any(at, &["analyze", "analyse"])
+            && !options.is_any(at + 1, &["false", "off"])
+            && options.bytes(at + 1) != b"0"
     });
     let statement = without_parentheses(tokens.from(behind_options));
     if runs {

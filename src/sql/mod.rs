@@ -75,8 +75,8 @@ pub enum Effect {
     Reset { name: String },
     /// `RESET ALL`.
     ResetAll,
-    /// `set_config(name, value, local)` with constants as arguments. The name is in lower case. It
-    /// is taken to be run, although a statement may call it for some rows, or for none.
+    /// `set_config(name, value, local)` with constants as arguments, in a statement that runs it
+    /// once if it is for the session. The name is in lower case.
     SetConfig {
         name: String,
         value: String,

@@ -87,8 +87,9 @@ pub fn reset(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
     }
 }
 
-/// `set_config(`, with the tokens behind the parenthesis.
-pub fn set_config(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
+/// `set_config(`, with the tokens behind the parenthesis; `certain` if it is run exactly once. Where
+/// it may be run for some rows, or for none, the value is to be asked for afterwards.
+pub fn set_config(tokens: Tokens<'_>, certain: bool, out: &mut Vec<Effect>) {
     let Some(arguments) = arguments(tokens) else {
         return out.push(Effect::SetConfigUnknown);
     };
@@ -112,13 +113,15 @@ pub fn set_config(tokens: Tokens<'_>, out: &mut Vec<Effect>) {
             local: true,
         }),
         (Lifetime::Session, Some(local), Some(value)) => {
-            if !local && makes_temporary(&name, value.split(',').next()) {
-                out.push(Effect::MayPin(PinKind::Load));
+            out.extend(makes_temporary(&name, local, value.split(',')));
+            if local || certain {
+                out.push(Effect::SetConfig { name, value, local });
+            } else {
+                out.push(Effect::SetConfigNamed { name });
             }
-            out.push(Effect::SetConfig { name, value, local });
         }
         (_, Some(true), None) | (Lifetime::Transaction, _, None) => {}
-        (_, Some(false), None) if is_null => out.push(Effect::Reset { name }),
+        (_, Some(false), None) if is_null && certain => out.push(Effect::Reset { name }),
         (Lifetime::Session, ..) => out.push(Effect::SetConfigNamed { name }),
     }
 }
@@ -192,10 +195,8 @@ fn assign(
             .and_then(|w| statement(&format!("SET {w} TO"), value))
             .map(Some)
     };
-    let first = value.string(0).or_else(|| value.name(0));
-    if !local && makes_temporary(name, first.as_deref()) {
-        out.push(Effect::MayPin(PinKind::Load));
-    }
+    let schemas = (0..value.len()).filter_map(|at| value.string(at).or_else(|| value.name(at)));
+    out.extend(makes_temporary(name, local, schemas));
     push(name, local, replay, out);
 }
 
@@ -217,10 +218,28 @@ fn push(name: &str, local: bool, replay: Option<Option<String>>, out: &mut Vec<E
     }
 }
 
-/// A temporary schema at the head of the search path makes every new object a temporary one.
-fn makes_temporary(name: &str, first: Option<&str>) -> bool {
-    let schema = first.map(|f| f.trim().trim_matches('"').to_ascii_lowercase());
-    name == "search_path" && schema.is_some_and(|schema| is_temporary_schema(&schema))
+/// A temporary schema at the head of the search path makes every new object a temporary one. For a
+/// transaction it counts wherever it stands, as the schemas before it may not exist: that costs only
+/// a look at the end.
+fn makes_temporary<S: AsRef<str>>(
+    name: &str,
+    local: bool,
+    schemas: impl Iterator<Item = S>,
+) -> Option<Effect> {
+    if name != "search_path" {
+        return None;
+    }
+    let is_temporary = |schema: S| {
+        let schema = schema.as_ref().trim().trim_matches('"');
+        is_temporary_schema(&schema.to_ascii_lowercase())
+    };
+    let mut schemas = schemas.take(if local { usize::MAX } else { 1 });
+    let kind = if local {
+        PinKind::TempObject
+    } else {
+        PinKind::Load
+    };
+    schemas.any(is_temporary).then_some(Effect::MayPin(kind))
 }
 
 /// The modes of `SET SESSION CHARACTERISTICS AS TRANSACTION`, each a setting of its own.

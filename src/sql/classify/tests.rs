@@ -130,7 +130,7 @@ fn what_a_prepared_statement_does_follows_its_name() {
             found.as_slice(),
             [
                 Effect::Prepare { .. },
-                Effect::SetConfig { .. },
+                Effect::SetConfigNamed { .. },
                 Effect::MayPin(PinKind::AdvisoryLock)
             ]
         ),

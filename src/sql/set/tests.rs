@@ -288,6 +288,33 @@ fn a_temporary_schema_at_the_head_of_the_search_path_pins() {
     }
     // At the end it is a precaution of many functions' authors.
     assert_eq!(of("set search_path to public, pg_temp").len(), 1);
-    assert_eq!(of("set local search_path to pg_temp").len(), 1);
+    // In a transaction the schemas before it may not exist, and it costs only a look.
+    let look = Effect::MayPin(PinKind::TempObject);
+    assert_eq!(of("set local search_path to nowhere, pg_temp")[0], look);
+    let call = "select set_config('search_path', 'pg_temp', true)";
+    assert_eq!(of(call)[0], look);
     assert_eq!(of("set search_path to pg_temporal").len(), 1);
+}
+
+#[test]
+fn a_call_that_may_not_happen_is_asked_about() {
+    let name = "a.b".to_owned();
+    let asked = [Effect::SetConfigNamed { name }];
+    for text in [
+        "select set_config('a.b', 'x', false) where false",
+        "select case when x then set_config('a.b', 'x', false) end from t",
+        "with a as (select set_config('a.b', 'x', false)) select 1",
+        "select 1, set_config('a.b', null, false) limit 0",
+        "declare c cursor for select set_config('a.b', 'x', false)",
+    ] {
+        assert_eq!(of(text), asked, "{text}");
+    }
+    let twice =
+        "select set_config('a.b', 'x', false) as one, set_config('a.b', 'y', false) \"two\"";
+    assert_eq!(of(twice).len(), 2);
+    assert!(matches!(of(twice)[1], Effect::SetConfig { .. }));
+    assert_eq!(
+        of("explain (analyze 0) select set_config('a.b', 'x', false)"),
+        []
+    );
 }

@@ -1,0 +1,17 @@
+create schema other;
+create role plain nosuperuser;
+create role another nosuperuser;
+create table t(id int primary key, x text);
+insert into t select n, 'row ' || n from generate_series(1, 10) n;
+create table other.t(id int primary key, x text);
+insert into other.t select n, 'other ' || n from generate_series(1, 3) n;
+create table w(id serial primary key, x text, n int unique deferrable initially deferred);
+create table shape(a int);
+insert into shape values (1);
+create sequence counter;
+grant all on all tables in schema public, other to plain, another;
+grant usage on schema other to plain, another;
+create function scoped() returns text language sql set work_mem = '7MB' as $$ select current_setting('work_mem') $$;
+create function sets_timezone(zone text) returns text language plpgsql as $$ begin perform set_config('timezone', zone, false); return 'set'; end $$;
+create function sets_work_mem(v text) returns text language plpgsql as $$ begin perform set_config('work_mem', v, false); return 'set'; end $$;
+create function fails() returns int language plpgsql as $$ begin raise exception 'on purpose'; end $$;
