@@ -37,6 +37,18 @@ pub struct Rejection {
     pub simple: bool,
 }
 
+/// What a Parse has changed about the client's names, so that it can be undone if the server skips
+/// it.
+#[derive(Debug)]
+pub enum Naming {
+    /// The unnamed statement is what it was.
+    Same,
+    /// It is another one than before; what it was, if it was anything.
+    Unnamed(Option<Arc<Statement>>),
+    /// There is a new name.
+    Named(Box<[u8]>),
+}
+
 /// A message whose answer is outstanding.
 #[derive(Debug)]
 pub enum Expect {
@@ -44,7 +56,7 @@ pub enum Expect {
     Query(Option<Box<Plan>>),
     Sync,
     Function,
-    Parse(Arc<Statement>),
+    Parse(Arc<Statement>, Naming),
     /// With the statement, where it is one that we follow.
     Bind(Option<Arc<Statement>>),
     Describe(Option<Arc<Statement>>),
@@ -54,8 +66,9 @@ pub enum Expect {
     Rejected(Box<Rejection>),
 
     // Sent by the client, answered by us when their turn comes.
-    LocalParse(Arc<Statement>),
-    LocalClose,
+    LocalParse(Arc<Statement>, Naming),
+    /// The name that was closed, and what it meant.
+    LocalClose(Option<Box<(Box<[u8]>, Arc<Statement>)>>),
 
     // Ours; the client never sees the answers.
     /// Brings the session's settings to what the client has.
@@ -128,6 +141,9 @@ impl Expect {
 #[derive(Debug, Default)]
 pub struct Backlog {
     entries: VecDeque<Expect>,
+    /// How many of the entries, counted from the oldest, must be answered before the client's next
+    /// request can be read rightly.
+    unsettled: usize,
 }
 
 impl Backlog {
@@ -139,6 +155,18 @@ impl Backlog {
     /// In place of the head that was just taken.
     pub fn push_front(&mut self, expect: Expect) {
         self.entries.push_front(expect);
+        self.unsettled += usize::from(self.unsettled > 0);
+    }
+
+    /// What has been sent so far decides what the client's next request means: what a setting is,
+    /// which statement has a name.
+    pub fn unsettle(&mut self) {
+        self.unsettled = self.entries.len();
+    }
+
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.unsettled == 0
     }
 
     #[inline]
@@ -153,6 +181,7 @@ impl Backlog {
 
     #[inline]
     pub fn pop(&mut self) -> Option<Expect> {
+        self.unsettled = self.unsettled.saturating_sub(1);
         self.entries.pop_front()
     }
 
@@ -165,7 +194,13 @@ impl Backlog {
         self.entries.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Expect> {
+    /// Whether a statement is being run, or is about to be.
+    pub fn runs(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|e| matches!(e, Expect::Query(_) | Expect::Execute(_)))
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Expect> {
         self.entries.iter()
     }
 
@@ -174,10 +209,12 @@ impl Backlog {
     pub fn forget_sync_behind_head(&mut self) {
         if matches!(self.entries.get(1), Some(Expect::Sync)) {
             self.entries.remove(1);
+            self.unsettled = self.unsettled.min(self.entries.len());
         }
     }
 
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.unsettled = 0;
     }
 }

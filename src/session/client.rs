@@ -43,8 +43,13 @@ pub struct ClientState {
     /// The reported parameters that the client was told.
     pub seen: Reported,
     statements: Option<Box<Statements>>,
-    /// What the unnamed statement is to this client.
+    /// What the unnamed statement is to this client, or was if [`ClientState::unnamed_gone`].
     pub unnamed: Option<Arc<Statement>>,
+    /// A simple query has ended the unnamed statement; the next Parse will often make the same again.
+    pub unnamed_gone: bool,
+    /// A setting that matters to parsing holds for the present transaction only: what is parsed now
+    /// is nobody else's.
+    pub local_environment: bool,
     pub pins: Pins,
     pub detached: Detached,
     /// Why its transaction has failed, until it was told.
@@ -68,6 +73,8 @@ impl ClientState {
             seen,
             statements: None,
             unnamed: None,
+            unnamed_gone: false,
+            local_environment: false,
             pins: Pins::default(),
             detached: Detached::Ready,
             failure: None,
@@ -78,7 +85,7 @@ impl ClientState {
     #[inline]
     pub fn statement(&self, name: &[u8]) -> Option<&Arc<Statement>> {
         if name.is_empty() {
-            return self.unnamed.as_ref();
+            return self.unnamed.as_ref().filter(|_| !self.unnamed_gone);
         }
         self.statements.as_ref()?.get(name)
     }
@@ -86,6 +93,7 @@ impl ClientState {
     pub fn set_statement(&mut self, name: &[u8], statement: Arc<Statement>) {
         if name.is_empty() {
             self.unnamed = Some(statement);
+            self.unnamed_gone = false;
         } else {
             self.statements
                 .get_or_insert_default()
@@ -101,17 +109,10 @@ impl ClientState {
         }
     }
 
-    /// Its Parse failed after all, whatever name it had.
-    pub fn disown(&mut self, statement: &Arc<Statement>) {
-        if self
-            .unnamed
-            .as_ref()
-            .is_some_and(|s| Arc::ptr_eq(s, statement))
-        {
-            self.unnamed = None;
-        } else if let Some(statements) = &mut self.statements {
-            statements.retain(|_, s| !Arc::ptr_eq(s, statement));
-        }
+    /// A simple query ends the unnamed statement (PostgreSQL docs, "Extended Query").
+    #[inline]
+    pub fn end_unnamed(&mut self) {
+        self.unnamed_gone = true;
     }
 
     /// `DEALLOCATE ALL`.

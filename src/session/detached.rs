@@ -14,6 +14,10 @@ use crate::protocol::frame::{self, HEADER, Header};
 use crate::protocol::frontend::{self, Target};
 use crate::protocol::sqlstate;
 
+/// What the server says in a transaction that has failed.
+pub(super) const ABORTED: &str =
+    "current transaction is aborted, commands ignored until end of transaction block";
+
 /// So much of a request must have arrived before a server connection is asked for.
 const REQUEST_BEGINNING: usize = 64 * 1024;
 
@@ -115,6 +119,7 @@ fn parse_known(
                 _ => return false,
             }
         }
+        client.unnamed_gone = false;
     } else {
         if client.statement(name).is_some() {
             return false;
@@ -266,7 +271,7 @@ fn ends_transaction_message(client: &ClientState, tag: u8, body: &[u8]) -> bool 
 }
 
 /// COMMIT, ROLLBACK, END or ABORT, but not to a savepoint and not of a prepared transaction.
-fn ends_transaction(text: &[u8]) -> bool {
+pub(super) fn ends_transaction(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text).to_ascii_lowercase();
     let mut words = text
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -280,10 +285,7 @@ fn refuse(client: &mut ClientState, x: &mut Exchange, tag: u8) {
     let out = x.down.insert();
     let (code, message) = match client.failure.take() {
         Some(failure) => (failure.code, failure.message),
-        None => (
-            sqlstate::IN_FAILED_TRANSACTION,
-            "current transaction is aborted, commands ignored until end of transaction block",
-        ),
+        None => (sqlstate::IN_FAILED_TRANSACTION, ABORTED),
     };
     encode::error(out, Severity::Error, code, message, None);
     if matches!(tag, b'Q' | b'F') {

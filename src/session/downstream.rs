@@ -1,9 +1,9 @@
 //! Server to client: each answer is attributed to what it answers, and forwarded, hidden or
-//! replaced.
+//! naming.
 
 use std::sync::Arc;
 
-use super::backlog::Expect;
+use super::backlog::{Expect, Naming};
 use super::link::Link;
 use super::server::Copy;
 use super::statement::Statement;
@@ -103,8 +103,8 @@ impl Link<'_> {
                 self.described(&statement, total);
             }
             (b't', Some(Expect::Shape(_))) => self.pass(total, false),
-            (b'1', Some(Expect::Parse(_))) => {
-                if let Some(Expect::Parse(statement)) = self.server.head() {
+            (b'1', Some(Expect::Parse(..))) => {
+                if let Some(Expect::Parse(statement, _)) = self.server.head() {
                     statement.prove();
                 }
                 let again = self.x.group.suppress > 0;
@@ -180,31 +180,31 @@ impl Link<'_> {
     fn give_local_answers(&mut self) {
         while matches!(
             self.server.head(),
-            Some(Expect::LocalParse(_) | Expect::LocalClose)
+            Some(Expect::LocalParse(..) | Expect::LocalClose(_))
         ) {
             match self.server.backlog.pop() {
-                Some(Expect::LocalParse(_)) => self.give_parse_complete(),
+                Some(Expect::LocalParse(..)) => self.give_parse_complete(),
                 _ => self.give_close_complete(),
             }
         }
     }
 
     /// ParseComplete for a statement that the server has already: now, or in turn.
-    pub(super) fn answer_parse(&mut self, statement: &Arc<Statement>) {
+    pub(super) fn answer_parse(&mut self, statement: &Arc<Statement>, naming: Naming) {
         if self.server.backlog.is_empty() {
             self.give_parse_complete();
         } else {
-            let entry = Expect::LocalParse(Arc::clone(statement));
+            let entry = Expect::LocalParse(Arc::clone(statement), naming);
             self.server.backlog.push(entry);
         }
     }
 
     /// CloseComplete for a statement: only the client's name for it is gone.
-    pub(super) fn answer_close(&mut self) {
+    pub(super) fn answer_close(&mut self, closed: Option<Box<(Box<[u8]>, Arc<Statement>)>>) {
         if self.server.backlog.is_empty() {
             self.give_close_complete();
         } else {
-            self.server.backlog.push(Expect::LocalClose);
+            self.server.backlog.push(Expect::LocalClose(closed));
         }
     }
 
@@ -234,7 +234,14 @@ impl Link<'_> {
             b'H' => Copy::Out,
             _ => Copy::Both,
         };
-        if matches!(self.server.head(), Some(Expect::Execute(_))) && tag != b'H' {
+        if tag != b'G' {
+            return;
+        }
+        if self.x.copies_ended > 0 {
+            // All of the data has been sent already, and a Sync behind it counts.
+            self.x.copies_ended -= 1;
+            self.server.copy = Copy::No;
+        } else if matches!(self.server.head(), Some(Expect::Execute(_))) {
             self.server.backlog.forget_sync_behind_head();
         }
     }
@@ -260,13 +267,13 @@ impl Link<'_> {
                     self.transaction_tag(total, effects.unwrap_or_default());
                 }
                 let answer = statement.as_ref().and_then(|s| s.answer);
-                self.pass_or_answer(total, answer.filter(|_| tag == b'I'));
+                self.pass_or_answer(total, answer);
                 // A suspended portal has begun to run: its functions may have been called.
                 if let Some((name, made)) = statement.as_ref().and_then(|s| s.makes.as_ref()) {
                     self.prepared(name, Arc::clone(made));
                 }
                 for part in effects.unwrap_or_default() {
-                    self.apply(&part.effects);
+                    self.apply(&part.effects, answer.is_some());
                 }
                 self.pop();
             }
@@ -299,7 +306,7 @@ impl Link<'_> {
             return;
         };
         let Some(mut plan) = slot.take() else { return };
-        if tag == b'C' || plan.answer.is_some() {
+        if tag == b'C' {
             let statements = std::mem::take(&mut plan.statements);
             if let Some(statement) = statements.get(plan.done) {
                 self.transaction_tag(total, std::slice::from_ref(statement));
@@ -310,12 +317,12 @@ impl Link<'_> {
                         self.prepared(&name, prepared);
                     }
                 }
-                self.apply(&statement.effects);
+                self.apply(&statement.effects, plan.answer.is_some());
             }
             plan.statements = statements;
             plan.done += 1;
         }
-        let answer = plan.answer.filter(|_| tag == b'I');
+        let answer = plan.answer;
         if let Some(Expect::Query(slot)) = self.server.backlog.head_mut() {
             *slot = Some(plan);
         }
@@ -387,8 +394,10 @@ impl Link<'_> {
         if status == b'I' {
             self.x.tally.transactions += 1;
             self.client.savepoints = None;
+            self.client.local_environment = false;
             if self.server.backlog.is_empty() {
                 self.x.portals.clear();
+                self.x.copies_ended = 0;
             }
             self.commit_settings();
         }

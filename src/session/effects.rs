@@ -3,27 +3,60 @@
 use std::sync::Arc;
 
 use super::link::Link;
-use super::settings::{Settings, replay_raw};
+use super::settings::{Settings, matters_to_plans, replay_raw};
 use super::statement::Statement;
 use crate::protocol::backend;
 use crate::session::pins::Pin;
-use crate::sql::{Effect, PinKind};
+use crate::sql::{self, Effect, PinKind};
 
 impl Link<'_> {
-    /// Applies `effects` of a statement that the server has just completed.
-    pub(super) fn apply(&mut self, effects: &[Effect]) {
+    /// Applies `effects` of a statement that the server has just completed; with `in_name_only`
+    /// something harmless was run in its place.
+    pub(super) fn apply(&mut self, effects: &[Effect], in_name_only: bool) {
         for effect in effects {
             if let Effect::Prepare { .. } = effect {
                 // What follows is what the prepared statement will do when it is executed.
                 return;
             }
+            if matches!(effect, Effect::DeallocateAll) && !in_name_only {
+                self.server.forget_statements();
+            }
             self.apply_one(effect);
+        }
+    }
+
+    /// A statement has failed. What it had done to the session is undone, but not everything is
+    /// transactional: locks that it had taken are still there.
+    pub(super) fn failed(&mut self, statements: &[sql::Statement]) {
+        for effect in statements.iter().flat_map(|s| &s.effects) {
+            match effect {
+                Effect::MayPin(PinKind::Load) => self.client.pins.insert(Pin::Forever),
+                Effect::MayPin(_) | Effect::MayUnpin(_) => self.x.probe = true,
+                Effect::Execute { name, .. } => {
+                    let statement = self.client.statement(name.as_bytes());
+                    if let Some(effects) = statement.and_then(|s| s.effects.clone()) {
+                        // PostgreSQL cannot prepare an EXECUTE, so this does not go deeper.
+                        self.failed(&effects);
+                    }
+                }
+                Effect::Unknown => {
+                    self.x.probe = true;
+                    // It may have committed what it had done before it failed.
+                    self.x.settings_unknown = true;
+                }
+                _ => {}
+            }
         }
     }
 
     fn apply_one(&mut self, effect: &Effect) {
         match effect {
-            Effect::Set { local: true, .. } | Effect::SetConfig { local: true, .. } => {}
+            Effect::Set {
+                local: true, name, ..
+            }
+            | Effect::SetConfig {
+                local: true, name, ..
+            } => self.client.local_environment |= matters_to_plans(&name.to_lowercase()),
             Effect::Set {
                 name,
                 replay: Some(replay),
@@ -38,7 +71,10 @@ impl Link<'_> {
             }
             Effect::ResetAll => self.reset_all(),
             Effect::DiscardAll => {
-                self.reset_all();
+                self.client.settings = self.client.startup.clone();
+                if self.server.settings.is_some() {
+                    self.server.settings = Some(Settings::default());
+                }
                 self.server.forget_statements();
                 self.client.forget_statements();
                 self.client.unnamed = None;
@@ -73,7 +109,11 @@ impl Link<'_> {
                 self.x.probe = true;
                 self.x.settings_unknown = true;
             }
-            Effect::SetConfigNamed { name } => self.x.ask_values.push(name.clone()),
+            Effect::SetConfigNamed { name } => {
+                // For the transaction only, perhaps.
+                self.client.local_environment |= matters_to_plans(&name.to_lowercase());
+                self.x.ask_values.push(name.clone());
+            }
             // It cannot even be asked for.
             Effect::SetConfigUnknown => self.client.pins.insert(Pin::Forever),
             Effect::Ddl => self.rules.registry.schema_changed(),
@@ -105,12 +145,19 @@ impl Link<'_> {
             return;
         };
         let name = String::from_utf8_lossy(name).to_lowercase();
-        let value = String::from_utf8_lossy(value);
-        self.set(&name, &replay_raw(&name, &value));
+        match std::str::from_utf8(value) {
+            Ok(value) if value.is_ascii() => self.set(&name, &replay_raw(&name, value)),
+            // What it means depends on the encoding, and connections differ in theirs.
+            _ => self.client.pins.insert(Pin::Forever),
+        }
         self.commit_settings();
     }
 
     fn set(&mut self, name: &str, replay: &str) {
+        if !replay.is_ascii() {
+            // It would be read in the encoding that the connection has at that time.
+            self.client.pins.insert(Pin::Forever);
+        }
         self.client.settings = self.client.settings.with(name, replay);
         if let Some(settings) = &mut self.server.settings {
             *settings = settings.with(name, replay);

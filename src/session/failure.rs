@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::backlog::{Expect, Rejection};
+use super::backlog::{Expect, Naming, Rejection};
+use super::detached::ABORTED;
 use super::link::{LastWords, Link};
 use super::pins::Pin;
 use super::server::Copy;
@@ -55,9 +56,12 @@ impl Link<'_> {
             Some(Expect::Rejected(_)) => self.rejected(total),
             Some(Expect::Query(plan)) => {
                 // What was planned after the failing statement will not happen.
-                let plan = plan.take();
-                if let Some(plan) = plan.filter(|_| outdated) {
-                    plan.needs.iter().for_each(|s| self.server.evict(s));
+                if let Some(plan) = plan.take() {
+                    if outdated {
+                        plan.needs.iter().for_each(|s| self.server.evict(s));
+                    }
+                    let failing = plan.statements.get(plan.done..=plan.done);
+                    self.failed(failing.unwrap_or_default());
                 }
                 self.roll_back_settings();
                 self.pass_error(total);
@@ -99,10 +103,22 @@ impl Link<'_> {
     /// An error in an extended query: the server skips to the next Sync.
     fn extended_error(&mut self, total: usize, outdated: bool) {
         self.roll_back_settings();
+        if let Some(Expect::Execute(Some(statement))) = self.server.head() {
+            let statement = Arc::clone(statement);
+            self.failed(statement.effects.as_deref().unwrap_or_default());
+        }
         if outdated {
             self.retire_outdated();
         }
-        if outdated && self.may_retry() {
+        let lost = self.has_lost_statement(total);
+        if lost {
+            // Somebody has deallocated it behind our back, and others perhaps with it.
+            self.server.forget_statements();
+        }
+        // Prepared anew, a lost statement has the shape that it had.
+        let describes = self.x.group.describes;
+        self.x.group.describes |= lost;
+        if (outdated || lost) && self.may_retry() {
             self.x.down.skip(total);
             self.x.group.suppress = self.x.group.parses_answered;
             self.skip_to_sync();
@@ -111,8 +127,20 @@ impl Link<'_> {
             }
             return;
         }
+        self.x.group.describes = describes;
         self.pass_error(total);
         self.skip_to_sync();
+    }
+
+    /// Whether the server does not know a statement that we believed to be there.
+    fn has_lost_statement(&self, total: usize) -> bool {
+        let believed = match self.server.head() {
+            Some(Expect::Bind(Some(s)) | Expect::Describe(Some(s)) | Expect::Shape(s)) => {
+                !s.name.is_empty()
+            }
+            _ => false,
+        };
+        believed && backend::error_fields(self.body(total)).code == b"26000"
     }
 
     /// The server's error, or what we have to say if we caused it.
@@ -154,25 +182,57 @@ impl Link<'_> {
         }
     }
 
-    /// What the server skips gets no answer, and what it would have done is not done.
+    /// What the server skips gets no answer, and what it would have done is not done. The head
+    /// itself has failed.
     fn skip_to_sync(&mut self) {
-        while let Some(head) = self.server.head() {
-            if head.is_sync() {
-                return;
-            }
+        let mut skipped = Vec::new();
+        let mut failed = true;
+        while self.server.head().is_some_and(|head| !head.is_sync()) {
             match self.server.backlog.pop() {
-                Some(Expect::Parse(s)) => {
+                // A failed Parse has ended the unnamed statement that was there before.
+                Some(Expect::Parse(s, naming)) if failed => {
                     self.server.drop_held(&s);
-                    self.client.disown(&s);
+                    match naming {
+                        Naming::Named(name) => self.client.remove_statement(&name),
+                        _ => self.client.end_unnamed(),
+                    }
+                }
+                Some(Expect::Parse(s, naming)) => {
+                    self.server.drop_held(&s);
+                    skipped.push(Expect::Parse(s, naming));
                 }
                 Some(Expect::Parsed(s) | Expect::Prepared(s)) => self.server.drop_held(&s),
-                Some(Expect::LocalParse(s)) => self.client.disown(&s),
+                Some(entry @ (Expect::LocalParse(..) | Expect::LocalClose(_))) => {
+                    skipped.push(entry);
+                }
                 Some(Expect::Closed(name)) => self.server.close_later.push(name),
                 Some(Expect::Replay | Expect::Shape(_)) => self.x.hold = false,
                 _ => {}
             }
+            failed = false;
         }
-        self.server.skipping = true;
+        self.server.skipping = self.server.backlog.is_empty();
+        // The last first, so that what was there before the first is there in the end.
+        for entry in skipped.into_iter().rev() {
+            self.undo(entry);
+        }
+    }
+
+    /// The client's names are what they were before this was sent.
+    fn undo(&mut self, skipped: Expect) {
+        match skipped {
+            Expect::Parse(_, naming) | Expect::LocalParse(_, naming) => match naming {
+                Naming::Same => {}
+                Naming::Named(name) => self.client.remove_statement(&name),
+                Naming::Unnamed(Some(before)) => self.client.set_statement(b"", before),
+                Naming::Unnamed(None) => self.client.end_unnamed(),
+            },
+            Expect::LocalClose(Some(closed)) => {
+                let (name, statement) = *closed;
+                self.client.set_statement(&name, statement);
+            }
+            _ => {}
+        }
     }
 
     /// Sends something that fails in place of an extended-query message, so that the server's
@@ -184,6 +244,21 @@ impl Link<'_> {
             routine: None,
             simple: false,
         });
+    }
+
+    /// The client has no such statement.
+    pub(super) fn reject_unknown(&mut self, name: &str) {
+        let message = if name.is_empty() {
+            "unnamed prepared statement does not exist".to_owned()
+        } else {
+            format!("prepared statement \"{name}\" does not exist")
+        };
+        self.reject_extended(sqlstate::INVALID_SQL_STATEMENT_NAME, message);
+    }
+
+    /// What would be parsed is known to be right, but not in this transaction.
+    pub(super) fn reject_in_failed_transaction(&mut self) {
+        self.reject_extended(sqlstate::IN_FAILED_TRANSACTION, ABORTED.to_owned());
     }
 
     /// What the server itself would say if it held the statement.

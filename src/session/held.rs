@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::backlog::Expect;
+use super::backlog::{Expect, Naming};
+use super::detached::ends_transaction;
 use super::link::Link;
 use super::statement::{Source, Statement};
 use crate::protocol::encode;
@@ -10,25 +11,27 @@ use crate::protocol::frame::Header;
 
 impl Link<'_> {
     /// Gets the server to hold `statement`, whose Parse is the next message of the client.
-    pub(super) fn prepare(&mut self, header: Header, statement: &Arc<Statement>) {
+    pub(super) fn prepare(&mut self, header: Header, statement: &Arc<Statement>, naming: Naming) {
+        self.x.up.skip(header.total);
         if statement.name.is_empty() {
             self.server.unnamed = statement.id;
-            self.x.up.skip(header.total);
-            self.send_parse(statement);
-            self.server
-                .backlog
-                .push(Expect::Parse(Arc::clone(statement)));
         } else if self.server.holds(statement) {
-            self.x.up.skip(header.total);
-            self.answer_parse(statement);
+            self.answer_parse(statement, naming);
+            return;
         } else {
-            self.x.up.skip(header.total);
             self.make_room(statement);
-            self.send_parse(statement);
-            self.server
-                .backlog
-                .push(Expect::Parse(Arc::clone(statement)));
         }
+        self.send_parse(statement);
+        let entry = Expect::Parse(Arc::clone(statement), naming);
+        self.server.backlog.push(entry);
+    }
+
+    /// Whether the server would refuse to parse it because the transaction has failed, if it were
+    /// asked.
+    pub(super) fn fails_here(&mut self, statement: &Statement) -> bool {
+        self.server.status == b'E'
+            && self.server.holds(statement)
+            && !matches!(&statement.source, Source::Parse { query, .. } if ends_transaction(query))
     }
 
     fn make_room(&mut self, statement: &Arc<Statement>) {

@@ -61,6 +61,10 @@ pub struct Exchange {
     pub group: Group,
     /// Nothing may be sent before the settings' replay is answered.
     pub hold: bool,
+    /// A Flush was sent, and nothing after it.
+    pub flushed: bool,
+    /// COPY data that ended before the server was seen to ask for it.
+    pub copies_ended: usize,
     /// Ask for pinning state when the transaction is over.
     pub probe: bool,
     /// A statement ran that may have set what we cannot know.
@@ -103,6 +107,8 @@ impl Exchange {
             portals: Vec::new(),
             group: Group::default(),
             hold: false,
+            flushed: false,
+            copies_ended: 0,
             probe: false,
             settings_unknown: false,
             ask_values: Vec::new(),
@@ -122,6 +128,8 @@ impl Exchange {
         self.group.open = false;
         self.group.suppress = 0;
         self.hold = false;
+        self.flushed = false;
+        self.copies_ended = 0;
         self.probe = false;
         self.settings_unknown = false;
         self.ask_values.clear();

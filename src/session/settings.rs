@@ -13,7 +13,6 @@ const IRRELEVANT_TO_PARSING: &[&str] = &[
     "application_name",
     "client_min_messages",
     "deadlock_timeout",
-    "extra_float_digits",
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
     "lock_timeout",
@@ -90,13 +89,51 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
+/// Settings whose values are lists of identifiers: `SET` would take a raw value for one element.
+const LISTS: &[&str] = &[
+    "createrole_self_grant",
+    "debug_io_direct",
+    "local_preload_libraries",
+    "restrict_nonsystem_relation_kind",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "synchronous_standby_names",
+    "temp_tablespaces",
+    "unix_socket_directories",
+    "wal_consistency_checking",
+];
+
 /// SQL that gives a setting a raw value, as a startup packet or ParameterStatus carries it.
+///
+/// A `SET` wherever it can be one: a `SELECT` takes a snapshot, and in a transaction `SET
+/// TRANSACTION` is not allowed behind it.
 pub fn replay_raw(name: &str, value: &str) -> String {
-    format!(
-        "SELECT pg_catalog.set_config({}, {}, false)",
-        quote_literal(name),
-        quote_literal(value)
-    )
+    if LISTS.contains(&name) {
+        return format!(
+            "SELECT pg_catalog.set_config({}, {}, false)",
+            quote_literal(name),
+            quote_literal(value)
+        );
+    }
+    format!("SET {} TO {}", quote_name(name), quote_literal(value))
+}
+
+/// Whether the same text means the same to a session in which this setting has another value. The
+/// server itself plans anew when the role or the search path is another one, and nothing that it
+/// folds into a plan can read a custom setting.
+pub fn matters_to_plans(name: &str) -> bool {
+    !IRRELEVANT_TO_PARSING.contains(&name)
+        && !name.contains('.')
+        && !matches!(
+            name,
+            "role"
+                | "session_authorization"
+                | "search_path"
+                | "transaction_isolation"
+                | "transaction_read_only"
+                | "transaction_deferrable"
+        )
 }
 
 fn hash_of<'a>(entries: impl Iterator<Item = &'a Setting>) -> u64 {
@@ -193,11 +230,10 @@ impl Settings {
 
     /// SQL that turns a session with `self` into one with `wanted`; empty when nothing differs.
     pub fn difference(&self, wanted: &Settings) -> String {
-        // Changing the session's user resets the role, so the two go together and in that order.
-        if ["role", "session_authorization"]
-            .iter()
-            .any(|name| self.get(name) != wanted.get(name))
-        {
+        // Changing the session's user resets the role, so the two go together and in that order;
+        // and another role may not be allowed to make the settings that differ.
+        let of_user = |name: &&str| self.get(name).is_some() || wanted.get(name).is_some();
+        if ["role", "session_authorization"].iter().any(of_user) && self != wanted {
             return wanted.from_unknown();
         }
         let mut sql = String::new();
@@ -233,13 +269,17 @@ impl Settings {
     }
 }
 
-/// Custom settings have dots; each part is quoted, so that no name is read as a keyword.
 fn reset(name: &str) -> String {
+    format!("RESET {}", quote_name(name))
+}
+
+/// Custom settings have dots; each part is quoted, so that no name is read as a keyword.
+fn quote_name(name: &str) -> String {
     let parts: Vec<String> = name
         .split('.')
         .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
         .collect();
-    format!("RESET {}", parts.join("."))
+    parts.join(".")
 }
 
 impl PartialEq for Settings {

@@ -1,15 +1,16 @@
 //! SQL texts of the client: the ordinary ones, and those that touch the session.
 //!
-//! Names of SQL-level prepared statements are replaced by the pool's own, `DEALLOCATE` of a name
+//! Names of SQL-level prepared statements are naming by the pool's own, `DEALLOCATE` of a name
 //! that exists only for the client becomes an empty query with the right answer, and what the
 //! pool does not allow is made to fail on the server.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::backlog::{Expect, Plan};
+use super::backlog::{Expect, Naming, Plan};
 use super::link::Link;
-use super::statement::{Source, Statement, Traits};
+use super::server::Copy;
+use super::statement::{OUR_NAMES, Source, Statement, Traits};
 use super::upstream::{Body, ClientViolation, malformed};
 use crate::config::SessionStatePolicy;
 use crate::protocol::encode;
@@ -18,10 +19,14 @@ use crate::protocol::frontend;
 use crate::protocol::sqlstate;
 use crate::sql::{self, Class, Effect};
 
+/// Run where nothing is to be done: it fails in a failed transaction, as any statement does, and is
+/// allowed everywhere else.
+const HARMLESS: &[u8] = b"UNLISTEN pgweir_nothing";
+
 /// A simple query up to this size is looked at; a longer one is taken to do anything.
 const QUERY_MAX: usize = 4 * 1024 * 1024;
 
-/// A text with the client's statement names replaced by ours.
+/// A text with the client's statement names naming by ours.
 #[derive(Debug, Default)]
 struct Renamed {
     text: Vec<u8>,
@@ -44,16 +49,24 @@ impl Link<'_> {
         }
         let body = &self.x.up.unscanned()[HEADER..header.total];
         let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
-        // A simple query ends whatever group of extended messages is open; the server's unnamed
-        // statement does not survive it.
+        // The unnamed statement does not survive a simple query.
         match sql::classify(text, self.server.reported.standard_conforming_strings()) {
             Class::Plain => {
                 self.server.unnamed = 0;
+                self.client.end_unnamed();
                 self.server.backlog.push(Expect::Query(None));
                 self.x.up.keep(header.total);
             }
             Class::Special(statements) => {
+                if self.server.backlog.iter().any(Expect::is_visible)
+                    && self.server.copy == Copy::No
+                {
+                    // How it is dealt with depends on the state of the transaction.
+                    self.server.backlog.unsettle();
+                    return Ok(true);
+                }
                 let text = text.to_vec();
+                self.client.end_unnamed();
                 self.special_query(header, &text, statements);
             }
         }
@@ -67,7 +80,7 @@ impl Link<'_> {
             return self.reject_simple(sqlstate::FEATURE_NOT_SUPPORTED, message);
         }
         if let Some(answer) = self.local_deallocate(&statements) {
-            encode::query(self.x.up.insert(), b"");
+            encode::query(self.x.up.insert(), HARMLESS);
             return self.push_plan(Plan {
                 statements,
                 done: 0,
@@ -96,9 +109,13 @@ impl Link<'_> {
     }
 
     fn push_plan(&mut self, plan: Plan) {
+        let unsettling = plan.statements.iter().any(is_unsettling);
         self.server
             .backlog
             .push(Expect::Query(Some(Box::new(plan))));
+        if unsettling {
+            self.server.backlog.unsettle();
+        }
     }
 
     /// A Parse whose statement this client did not just use.
@@ -111,7 +128,9 @@ impl Link<'_> {
         let message = frontend::parse(bytes).ok_or_else(|| malformed("Parse"))?;
         let named = !message.name.is_empty();
         let environment = self.client.settings.parse_environment();
-        if named && self.client.statement(message.name).is_some() {
+        // The second attempt at a group finds the names that the first has made.
+        let again = self.x.group.retried && self.x.group.suppress > 0;
+        if named && !again && self.client.statement(message.name).is_some() {
             let name = String::from_utf8_lossy(message.name).into_owned();
             self.x.up.skip(header.total);
             self.reject_extended(sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name));
@@ -120,7 +139,8 @@ impl Link<'_> {
         let strings = self.server.reported.standard_conforming_strings();
         let statement = match sql::classify(message.query, strings) {
             Class::Plain => {
-                let shareable = !sql::mentions_datetime_word(message.query);
+                let shareable =
+                    !self.client.local_environment && !sql::mentions_datetime_word(message.query);
                 let registry = self.rules.registry;
                 let shared = shareable
                     .then(|| registry.shared(named, message.query, message.types, environment))
@@ -148,8 +168,21 @@ impl Link<'_> {
         // Read again: the message has not moved.
         let bytes = body.of(self.x.up.unscanned());
         let name: Box<[u8]> = frontend::parse(bytes).map_or(Box::default(), |m| m.name.into());
+        if self.fails_here(&statement) {
+            if name.is_empty() {
+                self.client.end_unnamed();
+            }
+            self.x.up.skip(header.total);
+            self.reject_in_failed_transaction();
+            return Ok(true);
+        }
+        let naming = if name.is_empty() {
+            Naming::Unnamed(self.client.statement(b"").cloned())
+        } else {
+            Naming::Named(name.clone())
+        };
         self.client.set_statement(&name, Arc::clone(&statement));
-        self.prepare(header, &statement);
+        self.prepare(header, &statement, naming);
         Ok(true)
     }
 
@@ -174,7 +207,7 @@ impl Link<'_> {
                 answer: Some(answer),
                 ..Traits::default()
             };
-            return Ok(registry.private(source(Vec::new()), named, traits));
+            return Ok(registry.private(source(HARMLESS.to_vec()), named, traits));
         }
         let mut renamed = self
             .rename(query, &statements)
@@ -228,14 +261,14 @@ impl Link<'_> {
             ..Renamed::default()
         };
         let mut made: Vec<(String, Arc<Statement>)> = Vec::new();
+        let mut gone = Gone::default();
         let mut edits = Vec::new();
         for statement in statements {
             for effect in &statement.effects {
                 match effect {
                     Effect::Prepare { name, name_range } => {
-                        if self.client.statement(name.as_bytes()).is_some()
-                            || made.iter().any(|(n, _)| n == name)
-                        {
+                        let existed = self.client.statement(name.as_bytes()).is_some();
+                        if (existed && !gone.has(name)) || made.iter().any(|(n, _)| n == name) {
                             return Err(name.clone());
                         }
                         let body = body_effects(statement);
@@ -251,13 +284,30 @@ impl Link<'_> {
                     Effect::Execute { name, name_range }
                     | Effect::Deallocate { name, name_range } => {
                         let own = made.iter().find(|(n, _)| n == name).map(|(_, s)| s);
-                        if let Some(known) = own.or_else(|| self.client.statement(name.as_bytes()))
-                        {
-                            edits.push((name_range.clone(), known.name.clone()));
-                            if own.is_none() {
-                                renamed.needs.push(Arc::clone(known));
+                        let before = self.client.statement(name.as_bytes());
+                        match own.or_else(|| before.filter(|_| !gone.has(name))) {
+                            Some(known) => {
+                                edits.push((name_range.clone(), known.name.clone()));
+                                if own.is_none() {
+                                    renamed.needs.push(Arc::clone(known));
+                                }
                             }
+                            None if name.as_bytes().starts_with(OUR_NAMES) => {
+                                // It must not reach one of ours.
+                                let nobodys = [OUR_NAMES, b"no_", name.as_bytes()].concat();
+                                let quoted = quote_identifier(&nobodys);
+                                edits.push((name_range.clone(), quoted.into()));
+                            }
+                            None => {}
                         }
+                        if matches!(effect, Effect::Deallocate { .. }) {
+                            made.retain(|(n, _)| n != name);
+                            gone.names.push(name.clone());
+                        }
+                    }
+                    Effect::DeallocateAll | Effect::DiscardAll => {
+                        made.clear();
+                        gone.all = true;
                     }
                     _ => {}
                 }
@@ -275,6 +325,49 @@ impl Link<'_> {
     pub fn wants_probe(&self) -> bool {
         self.x.probe && self.rules.session_state != SessionStatePolicy::Allow
     }
+}
+
+/// Statements that a text has deallocated so far.
+#[derive(Default)]
+struct Gone {
+    all: bool,
+    names: Vec<String>,
+}
+
+impl Gone {
+    fn has(&self, name: &str) -> bool {
+        self.all || self.names.iter().any(|n| n == name)
+    }
+}
+
+fn quote_identifier(name: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for &byte in name {
+        quoted.extend_from_slice(if byte == b'"' {
+            b"\"\""
+        } else {
+            std::slice::from_ref(&byte)
+        });
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+/// Whether the next request cannot be read rightly before this statement is answered.
+pub(super) fn is_unsettling(statement: &sql::Statement) -> bool {
+    statement.effects.iter().any(|effect| {
+        !matches!(
+            effect,
+            Effect::MayPin(_)
+                | Effect::MayUnpin(_)
+                | Effect::Ddl
+                | Effect::Savepoint { .. }
+                | Effect::Release { .. }
+                | Effect::Begin
+                | Effect::DiscardTemp
+                | Effect::DiscardOther
+        )
+    })
 }
 
 /// What running a prepared statement does: the effects behind that of `PREPARE` itself.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::sql;
 
 /// How the statement comes into being on a server connection.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A Parse message; parameter count and types as on the wire.
     Parse { query: Box<[u8]>, types: Box<[u8]> },
@@ -37,6 +37,8 @@ pub struct Statement {
     /// Given instead of EmptyQueryResponse: the query was replaced by an empty one.
     pub answer: Option<&'static str>,
     parse_environment: u64,
+    /// Other clients have it, too.
+    shared: bool,
     /// New Parse messages of the same text must not find it any more.
     stale: AtomicBool,
     /// Some server has accepted its Parse.
@@ -48,6 +50,11 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Whether what this client does to it is felt by others.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
     }
@@ -174,15 +181,14 @@ impl Registry {
             inner.seen[slot] = hash;
             return None;
         }
-        let made = Arc::new(self.make(
-            Source::Parse {
-                query: query.into(),
-                types: types.into(),
-            },
-            parse_environment,
-            true,
-            Traits::default(),
-        ));
+        let source = Source::Parse {
+            query: query.into(),
+            types: types.into(),
+        };
+        let made = Arc::new(Statement {
+            shared: true,
+            ..self.make(source, parse_environment, true, Traits::default())
+        });
         inner.insert(hash, Arc::downgrade(&made));
         Some(made)
     }
@@ -198,6 +204,16 @@ impl Registry {
     /// A statement that nobody else will find.
     pub fn private(&self, source: Source, named: bool, traits: Traits) -> Arc<Statement> {
         Arc::new(self.make(source, 0, named, traits))
+    }
+
+    /// A copy of a shared statement for one client alone.
+    pub fn twin(&self, of: &Statement) -> Arc<Statement> {
+        Arc::new(self.make(
+            of.source.clone(),
+            of.parse_environment,
+            true,
+            Traits::default(),
+        ))
     }
 
     /// A SQL `PREPARE` under a name of ours; `text` makes the full text from the name.
@@ -219,6 +235,7 @@ impl Registry {
             makes: None,
             answer: None,
             parse_environment: 0,
+            shared: false,
             stale: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             shape: OnceLock::new(),
@@ -247,6 +264,7 @@ impl Registry {
             makes: traits.makes,
             answer: traits.answer,
             parse_environment,
+            shared: false,
             stale: AtomicBool::new(false),
             proven: AtomicBool::new(false),
             shape: OnceLock::new(),
@@ -270,6 +288,10 @@ impl Registry {
         alive.fold((0, 0), |(n, bytes), s| (n + 1, bytes + s.weight()))
     }
 }
+
+/// What all names of ours on server connections begin with. Names of clients never reach a server
+/// as they are if they begin like this.
+pub const OUR_NAMES: &[u8] = b"pgweir_";
 
 fn server_name(id: u64) -> Box<[u8]> {
     format!("pgweir_{id}").into_bytes().into()

@@ -1,22 +1,23 @@
 //! Client to server: each message of the client becomes what this server connection must see.
 //!
-//! Most messages leave as they came. Names of prepared statements are replaced by the pool's own,
+//! Most messages leave as they came. Names of prepared statements are naming by the pool's own,
 //! statements that the server does not hold are prepared first, and SQL that touches session state
 //! is noted in the backlog, to take effect when the server has confirmed it.
 
 use std::sync::Arc;
 
-use super::backlog::Expect;
+use super::backlog::{Expect, Naming};
 use super::link::Link;
 use super::server::Copy;
 use super::settings::quote_literal;
-use super::statement::Statement;
+use super::special::is_unsettling;
+use super::statement::{OUR_NAMES, Statement};
 use crate::protocol::encode;
 use crate::protocol::frame::{self, HEADER, Header};
 use crate::protocol::frontend::{self, Target};
 use crate::protocol::sqlstate::{self, SqlState};
 
-/// A Parse must be seen whole, because its name is replaced; a longer one is refused.
+/// A Parse must be seen whole, because its name is naming; a longer one is refused.
 const PARSE_MAX: usize = 64 * 1024 * 1024;
 /// Names in Bind, Describe, Close and Execute.
 const NAMES_MAX: usize = 8 * 1024;
@@ -91,12 +92,40 @@ impl Link<'_> {
                 self.x.up.skip(header.total);
                 continue;
             }
+            if self.must_wait(header.tag) {
+                self.ask_for_answers();
+                return Ok(Progress::Held);
+            }
             if !self.x.group.open && self.settle_settings() {
                 continue;
             }
+            self.x.flushed = false;
             if !self.request(header)? {
                 return Ok(Progress::Starved);
             }
+        }
+    }
+
+    /// Whether what is outstanding decides how a message of this type is to be read: pipelined
+    /// behind a `SET`, a `PREPARE` or a rollback of such, for example.
+    #[inline]
+    fn must_wait(&mut self, tag: u8) -> bool {
+        if self.server.backlog.is_empty() || !matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'C') {
+            return false;
+        }
+        if !self.client.settings.same(&self.client.committed) && self.server.backlog.runs() {
+            // They may be rolled back by what looks like nothing special.
+            self.server.backlog.unsettle();
+        }
+        !self.server.backlog.is_settled() && self.server.copy == Copy::No
+    }
+
+    /// Without a Sync the server may keep its answers to itself.
+    fn ask_for_answers(&mut self) {
+        let last = self.server.backlog.iter().next_back();
+        if !self.x.flushed && !last.is_some_and(Expect::ends_with_ready) {
+            self.x.up.insert().extend_from_slice(encode::FLUSH);
+            self.x.flushed = true;
         }
     }
 
@@ -181,6 +210,8 @@ impl Link<'_> {
                 if header.tag != b'd' && self.server.copy == Copy::In {
                     // Syncs count again from here on.
                     self.server.copy = Copy::No;
+                } else if header.tag != b'd' && !self.server.backlog.is_empty() {
+                    self.x.copies_ended += 1;
                 }
             }
             tag => {
@@ -258,6 +289,18 @@ impl Link<'_> {
         let Some(body) = self.whole(header) else {
             return Ok(false);
         };
+        let Some(message) = frontend::parse(body.of(self.x.up.unscanned())) else {
+            return Err(malformed("Parse"));
+        };
+        if !message.name.is_empty()
+            && self.client.statement(message.name).is_some()
+            && !self.server.backlog.is_empty()
+            && self.server.copy == Copy::No
+        {
+            // Whatever made that name may fail yet, be it by being skipped.
+            self.server.backlog.unsettle();
+            return Ok(true);
+        }
         self.remember(header, body);
         self.x.tally.client_parses += 1;
         let environment = self.client.settings.parse_environment();
@@ -271,8 +314,22 @@ impl Link<'_> {
             && known.means(message.query, message.types, environment)
         {
             let statement = Arc::clone(known);
-            self.prepare(header, &statement);
-            return Ok(true);
+            if !(self.client.local_environment && statement.is_shared()) {
+                if self.fails_here(&statement) {
+                    self.client.end_unnamed();
+                    self.x.up.skip(header.total);
+                    self.reject_in_failed_transaction();
+                    return Ok(true);
+                }
+                let gone = std::mem::take(&mut self.client.unnamed_gone);
+                let naming = if gone {
+                    Naming::Unnamed(None)
+                } else {
+                    Naming::Same
+                };
+                self.prepare(header, &statement, naming);
+                return Ok(true);
+            }
         }
         self.on_new_parse(header, body)
     }
@@ -288,9 +345,12 @@ impl Link<'_> {
             return Ok(false);
         };
         let consumed = names.consumed;
-        let statement = self.client.statement(names.statement).cloned();
         let portal: Box<[u8]> = names.portal.into();
-        let named = !names.statement.is_empty();
+        let statement = self.client.statement(names.statement).cloned();
+        let name = match &statement {
+            Some(s) if !(self.client.local_environment && s.is_shared()) => Box::default(),
+            _ => names.statement.into(),
+        };
         if have == header.total {
             self.remember(
                 header,
@@ -303,20 +363,15 @@ impl Link<'_> {
             self.remember_not();
         }
         self.x.tally.binds += 1;
-        let Some(statement) = statement else {
-            if named {
-                // Not a name of ours: the server will say that it does not exist.
-                self.x.up.keep(header.total);
-                self.server.backlog.push(Expect::Bind(None));
-            } else {
-                self.x.up.skip(header.total);
-                self.reject_extended(
-                    sqlstate::INVALID_SQL_STATEMENT_NAME,
-                    "unnamed prepared statement does not exist".to_owned(),
-                );
-            }
+        let Some(mut statement) = statement else {
+            self.bind_unknown(header, &name);
             return Ok(true);
         };
+        if self.client.local_environment && statement.is_shared() {
+            // Others must not get what is planned now.
+            statement = self.rules.registry.twin(&statement);
+            self.client.set_statement(&name, Arc::clone(&statement));
+        }
         if !self.shape_is_known_to_hold(&statement) {
             if self.x.hold {
                 // This message is looked at again when the answer is there.
@@ -339,6 +394,18 @@ impl Link<'_> {
         }
         self.server.backlog.push(Expect::Bind(Some(statement)));
         Ok(true)
+    }
+
+    /// The client has no statement of that name.
+    fn bind_unknown(&mut self, header: Header, name: &[u8]) {
+        if name.is_empty() || name.starts_with(OUR_NAMES) {
+            self.x.up.skip(header.total);
+            self.reject_unknown(&String::from_utf8_lossy(name));
+        } else {
+            // The server will say so.
+            self.x.up.keep(header.total);
+            self.server.backlog.push(Expect::Bind(None));
+        }
     }
 
     /// Takes the message that was remembered last out of the group again.
@@ -385,12 +452,10 @@ impl Link<'_> {
                     }
                     self.server.backlog.push(Expect::Describe(Some(statement)));
                 }
-                None if name.is_empty() => {
+                None if name.is_empty() || name.starts_with(OUR_NAMES) => {
+                    let name = String::from_utf8_lossy(name).into_owned();
                     self.x.up.skip(header.total);
-                    self.reject_extended(
-                        sqlstate::INVALID_SQL_STATEMENT_NAME,
-                        "unnamed prepared statement does not exist".to_owned(),
-                    );
+                    self.reject_unknown(&name);
                 }
                 None => {
                     self.x.up.keep(header.total);
@@ -410,9 +475,10 @@ impl Link<'_> {
             }
             Target::Statement(name) => {
                 let name: Box<[u8]> = name.into();
+                let closed = self.client.statement(&name).cloned();
                 self.client.remove_statement(&name);
                 self.x.up.skip(header.total);
-                self.answer_close();
+                self.answer_close(closed.map(|statement| Box::new((name, statement))));
             }
         }
         Ok(())
@@ -428,7 +494,12 @@ impl Link<'_> {
             found.map(|(_, statement)| Arc::clone(statement))
         };
         self.x.up.keep(header.total);
+        let parts = statement.as_ref().and_then(|s| s.effects.as_deref());
+        let unsettling = parts.is_some_and(|parts| parts.iter().any(is_unsettling));
         self.server.backlog.push(Expect::Execute(statement));
+        if unsettling {
+            self.server.backlog.unsettle();
+        }
         Ok(())
     }
 
