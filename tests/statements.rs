@@ -53,3 +53,29 @@ fn an_outdated_statement_fails_the_way_that_drivers_recognise() {
     assert_eq!(client.answer().tags(), "312DCZ");
     weir.assert_quiet();
 }
+
+/// Each statement of a pipeline has its own time, as with the server's statement_timeout.
+#[test]
+fn query_timeout_counts_for_each_statement_of_a_pipeline() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "query_timeout = '500ms'");
+    let mut client = weir.client();
+    let one = [
+        parse("", "select pg_sleep(0.1)"),
+        bind(""),
+        execute(),
+        sync(),
+    ];
+    client.send(&one.concat().repeat(10)).unwrap();
+    for n in 0..10 {
+        let answer = client.answer();
+        assert_eq!((answer.code(), answer.status()), (None, Some('I')), "{n}");
+    }
+    let long = [parse("", "select pg_sleep(5)"), bind(""), execute(), sync()];
+    client
+        .send(&[one.concat(), long.concat()].concat())
+        .unwrap();
+    assert_eq!(client.answer().code(), None);
+    assert_eq!(client.answer().code().as_deref(), Some("57014"));
+    weir.assert_quiet();
+}

@@ -83,6 +83,7 @@ impl Session {
         let rules = Rules {
             registry: &self.registry,
             session_state: SessionStatePolicy::Pin,
+            statements_only: false,
             max_packet_size: usize::MAX,
         };
         feed(&mut self.x.up, request);

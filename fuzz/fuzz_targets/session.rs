@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
             Some(0) => SessionStatePolicy::Reject,
             _ => SessionStatePolicy::Pin,
         },
+        statements_only: data.first() == Some(&1),
         max_packet_size: 4096,
     };
     let mut rest = data;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::info::{ClientInfo, Clock, Control, Now, State};
-use crate::config::SessionStatePolicy;
+use crate::config::{PoolMode, SessionStatePolicy};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
@@ -436,6 +436,7 @@ fn rules<'a>(pool: &'a Pool, settings: Option<&PoolSettings>, context: &Surround
     Rules {
         registry: &pool.statements,
         session_state: settings.map_or(SessionStatePolicy::Pin, |s| s.session_state),
+        statements_only: settings.is_some_and(|s| s.mode == PoolMode::Statement),
         max_packet_size: context.max_packet_size,
     }
 }

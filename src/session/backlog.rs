@@ -49,6 +49,13 @@ pub enum Naming {
     Named(Box<[u8]>),
 }
 
+/// A name that the client has closed, and what it meant.
+#[derive(Debug)]
+pub struct Closed {
+    pub name: Box<[u8]>,
+    pub statement: Arc<Statement>,
+}
+
 /// A message whose answer is outstanding.
 #[derive(Debug)]
 pub enum Expect {
@@ -67,8 +74,8 @@ pub enum Expect {
 
     // Sent by the client, answered by us when their turn comes.
     LocalParse(Arc<Statement>, Naming),
-    /// The name that was closed, and what it meant.
-    LocalClose(Option<Box<(Box<[u8]>, Arc<Statement>)>>),
+    /// With the name that was closed, if there was one.
+    LocalClose(Option<Box<Closed>>),
 
     // Ours; the client never sees the answers.
     /// Brings the session's settings to what the client has.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::backlog::{Expect, Naming};
+use super::backlog::{Closed, Expect, Naming};
 use super::link::Link;
 use super::server::Copy;
 use super::statement::Statement;
@@ -200,7 +200,7 @@ impl Link<'_> {
     }
 
     /// CloseComplete for a statement: only the client's name for it is gone.
-    pub(super) fn answer_close(&mut self, closed: Option<Box<(Box<[u8]>, Arc<Statement>)>>) {
+    pub(super) fn answer_close(&mut self, closed: Option<Box<Closed>>) {
         if self.server.backlog.is_empty() {
             self.give_close_complete();
         } else {
@@ -334,16 +334,21 @@ impl Link<'_> {
     /// tell apart.
     #[inline]
     fn transaction_tag(&mut self, total: usize, statements: &[sql::Statement]) {
-        if self.client.settings.same(&self.client.committed) && self.client.savepoints.is_none() {
+        if self.client.settings.same(&self.client.committed)
+            && self.client.savepoints.is_none()
+            && self.x.locals.is_empty()
+        {
             return;
         }
         let tag = backend::command_tag(self.body(total));
         if tag == b"COMMIT" {
+            self.x.locals_over = true;
             self.client.savepoints = None;
             self.commit_settings();
         } else if tag == b"ROLLBACK" {
             let mut effects = statements.iter().flat_map(|s| &s.effects);
             if !effects.any(|e| matches!(e, Effect::RollbackTo { .. })) {
+                self.x.locals_over = true;
                 self.client.savepoints = None;
                 self.roll_back_settings();
             }
@@ -376,7 +381,9 @@ impl Link<'_> {
             }
             _ => {
                 self.end_of_exchange(status);
-                self.x.down.keep(total);
+                // The client must not take for done what it is about to be refused.
+                let refused = self.rules.statements_only && status != b'I';
+                self.pass(total, !refused);
             }
         }
         self.give_local_answers();
@@ -385,6 +392,10 @@ impl Link<'_> {
 
     fn end_of_exchange(&mut self, status: u8) {
         self.x.tally.queries += 1;
+        if self.x.locals_over || status == b'I' {
+            self.x.locals.clear();
+            self.x.locals_over = false;
+        }
         if !self.x.group.open {
             self.x.group.answered = false;
             self.x.group.parses_answered = 0;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::backlog::Expect;
 use super::link::Link;
 use super::settings::{Settings, matters_to_plans, replay_raw};
 use super::statement::Statement;
@@ -56,7 +57,7 @@ impl Link<'_> {
             }
             | Effect::SetConfig {
                 local: true, name, ..
-            } => self.client.local_environment |= matters_to_plans(&name.to_lowercase()),
+            } => self.set_local(&name.to_lowercase()),
             Effect::Set {
                 name,
                 replay: Some(replay),
@@ -153,6 +154,32 @@ impl Link<'_> {
         self.commit_settings();
     }
 
+    /// Until the end of the transaction, what the server reports of it is not the session's value.
+    fn set_local(&mut self, name: &str) {
+        self.client.local_environment |= matters_to_plans(name);
+        if REPORTED_AND_SETTABLE.contains(&name) && !self.x.locals.iter().any(|n| &**n == name) {
+            self.x.locals.push(name.into());
+        }
+    }
+
+    /// Whether the server's report of this setting is about the transaction only. Servers before
+    /// PostgreSQL 14 report before the statement is complete.
+    fn is_local(&self, name: &str) -> bool {
+        let running = match self.server.head() {
+            Some(Expect::Query(Some(plan))) => &plan.statements[..],
+            Some(Expect::Execute(Some(statement))) => {
+                statement.effects.as_deref().unwrap_or_default()
+            }
+            _ => &[],
+        };
+        let mut effects = running.iter().flat_map(|s| &s.effects);
+        self.x.locals.iter().any(|n| &**n == name)
+            || effects.any(|e| {
+                matches!(e, Effect::Set { local: true, name: n, .. } | Effect::SetConfig { local: true, name: n, .. }
+                    if n.eq_ignore_ascii_case(name))
+            })
+    }
+
     fn set(&mut self, name: &str, replay: &str) {
         if !replay.is_ascii() {
             // It would be read in the encoding that the connection has at that time.
@@ -177,6 +204,9 @@ impl Link<'_> {
         };
         if let Some(settings) = &mut self.server.settings {
             *settings = settings.without(name);
+        }
+        if name == "session_authorization" {
+            self.reset("role");
         }
     }
 
@@ -245,7 +275,7 @@ impl Link<'_> {
             self.client.seen.with(&name, &value)
         };
         let name = name.to_lowercase();
-        if REPORTED_AND_SETTABLE.contains(&&*name) {
+        if REPORTED_AND_SETTABLE.contains(&&*name) && !self.is_local(&name) {
             self.reported_setting(&name, &value);
         }
     }

@@ -228,8 +228,7 @@ impl Link<'_> {
                 Naming::Unnamed(None) => self.client.end_unnamed(),
             },
             Expect::LocalClose(Some(closed)) => {
-                let (name, statement) = *closed;
-                self.client.set_statement(&name, statement);
+                self.client.set_statement(&closed.name, closed.statement);
             }
             _ => {}
         }

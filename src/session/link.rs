@@ -69,6 +69,10 @@ pub struct Exchange {
     pub probe: bool,
     /// A statement ran that may have set what we cannot know.
     pub settings_unknown: bool,
+    /// Reported settings that were set for the transaction only.
+    pub locals: Vec<Box<str>>,
+    /// That transaction is over, as far as it has been answered.
+    pub locals_over: bool,
     /// Settings that were set to what the text does not tell.
     pub ask_values: Vec<String>,
     /// The group in [`Group::bytes`] is to be sent again now.
@@ -86,6 +90,8 @@ pub struct Exchange {
 pub struct Rules<'a> {
     pub registry: &'a Registry,
     pub session_state: SessionStatePolicy,
+    /// Statement mode: there are no transactions of several statements.
+    pub statements_only: bool,
     /// Of a message from the client, in bytes.
     pub max_packet_size: usize,
 }
@@ -111,6 +117,8 @@ impl Exchange {
             copies_ended: 0,
             probe: false,
             settings_unknown: false,
+            locals: Vec::new(),
+            locals_over: false,
             ask_values: Vec::new(),
             retry: false,
             replay_error: None,
@@ -132,6 +140,8 @@ impl Exchange {
         self.copies_ended = 0;
         self.probe = false;
         self.settings_unknown = false;
+        self.locals.clear();
+        self.locals_over = false;
         self.ask_values.clear();
         self.retry = false;
         self.replay_error = None;

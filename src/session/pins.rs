@@ -16,7 +16,8 @@ pub const PROBE: &str = "SELECT \
  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
  OPERATOR(pg_catalog.+) (SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
  OPERATOR(pg_catalog.+) (SELECT pg_catalog.count(*) FROM pg_catalog.pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
- (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable)";
+ (SELECT pg_catalog.count(*) FROM pg_catalog.pg_cursors WHERE is_holdable), \
+ (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.!~) '^pgweir_[0-9]+$')";
 
 /// A kind of state that pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +26,20 @@ pub enum Pin {
     AdvisoryLock,
     TempObject,
     HoldCursor,
+    /// A statement that was prepared where it could not be followed, in a function for example.
+    Prepared,
     /// `LOAD` and whatever else lasts as long as the connection and cannot be asked for.
     Forever,
 }
 
 impl Pin {
     /// In the order of the columns of [`PROBE`]; `Forever` has none.
-    const PROBED: [Pin; 4] = [
+    const PROBED: [Pin; 5] = [
         Pin::Listen,
         Pin::AdvisoryLock,
         Pin::TempObject,
         Pin::HoldCursor,
+        Pin::Prepared,
     ];
 
     const fn bit(self) -> u8 {
@@ -49,6 +53,7 @@ impl Pin {
             Pin::AdvisoryLock => "advisory_lock",
             Pin::TempObject => "temp_object",
             Pin::HoldCursor => "hold_cursor",
+            Pin::Prepared => "prepared",
             Pin::Forever => "load",
         }
     }
@@ -102,7 +107,7 @@ mod tests {
     use super::*;
     use crate::protocol::encode;
 
-    fn row(values: [&str; 4]) -> Vec<u8> {
+    fn row(values: [&str; 5]) -> Vec<u8> {
         let mut out = Vec::new();
         encode::data_row(&mut out, &values.map(|v| Some(v.to_owned())));
         out.split_off(5)
@@ -112,13 +117,13 @@ mod tests {
     fn the_server_decides() {
         let mut pins = Pins::default();
         pins.insert(Pin::Listen);
-        pins.probed(&row(["0", "2", "0", "1"]));
+        pins.probed(&row(["0", "2", "0", "1", "0"]));
         assert_eq!(
             pins.iter().collect::<Vec<_>>(),
             [Pin::AdvisoryLock, Pin::HoldCursor]
         );
         pins.insert(Pin::Forever);
-        pins.probed(&row(["0", "0", "0", "0"]));
+        pins.probed(&row(["0", "0", "0", "0", "0"]));
         assert_eq!(pins.iter().collect::<Vec<_>>(), [Pin::Forever]);
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::backlog::{Expect, Naming};
+use super::backlog::{Closed, Expect, Naming};
 use super::link::Link;
 use super::server::Copy;
 use super::settings::quote_literal;
@@ -478,7 +478,7 @@ impl Link<'_> {
                 let closed = self.client.statement(&name).cloned();
                 self.client.remove_statement(&name);
                 self.x.up.skip(header.total);
-                self.answer_close(closed.map(|statement| Box::new((name, statement))));
+                self.answer_close(closed.map(|statement| Box::new(Closed { name, statement })));
             }
         }
         Ok(())

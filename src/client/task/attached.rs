@@ -82,7 +82,7 @@ impl ClientTask {
             self.flush_down(cx)
         };
         match flushed {
-            Poll::Ready(Ok(())) => match self.receive(cx) {
+            Poll::Ready(Ok(())) => match self.receive(cx, now) {
                 Poll::Ready(step @ Step::Again) => {
                     // The answer goes out before anything else is done.
                     match self.flush_down(cx) {
@@ -119,7 +119,7 @@ impl ClientTask {
     }
 
     /// Reads from the server and looks at what it says.
-    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+    fn receive(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<Step> {
         match self.fill_down(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(Fill::Bytes)) => {}
@@ -138,8 +138,33 @@ impl ClientTask {
                     Fate::Discard("protocol violation"),
                 ))
             }
-            _ => Poll::Ready(Step::Again),
+            _ => {
+                self.next_of_pipeline(now);
+                Poll::Ready(Step::Again)
+            }
         }
+    }
+
+    /// Statements that the client has sent in advance each have their own time.
+    fn next_of_pipeline(&mut self, now: Now) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let Phase::Attached(server) = &active.phase else {
+            return;
+        };
+        if active.x.tally.queries == 0
+            || server.state.backlog.is_empty()
+            || active.cancelling.is_some()
+        {
+            return;
+        }
+        let shard = self.pool.shard(self.worker.home());
+        shard.take(&mut active.x.tally);
+        if let Some(began) = active.statement_began.replace(now.micros) {
+            shard.query_micros.add(now.micros.saturating_sub(began));
+        }
+        self.set_running_deadline(now.micros);
     }
 
     /// All complete requests are sent. Gives the server connection back if nothing is owed on it.
