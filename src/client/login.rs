@@ -285,7 +285,7 @@ async fn check(
         let sent = stream.write_all(&out).await;
         sent.map_err(|e| Refusal::new(sqlstate::CONNECTION_FAILURE, e.to_string()))?;
     }
-    if startup.replication.is_some() {
+    if startup.replication {
         return Err(Refusal::new(
             sqlstate::FEATURE_NOT_SUPPORTED,
             "replication connections are not supported",
