@@ -63,12 +63,11 @@ impl Users {
         let (Some(query), Some(asker)) = (&config.auth.query, &config.auth.user) else {
             return Ok(None);
         };
-        let database = config.auth.dbname.as_deref().unwrap_or(database);
-        let key = (database.to_owned(), user.to_owned());
+        let key = key(config, database, user);
         if let Some(known) = self.remembered(&key, config.auth.query_ttl) {
             return Ok(known);
         }
-        let secret = look_up(config, pools, database, asker, query, user).await?;
+        let secret = look_up(config, pools, &key.0, asker, query, user).await?;
         self.remember(key, secret.clone());
         Ok(secret)
     }
@@ -80,6 +79,7 @@ impl Users {
         auth_type: AuthType,
         user: &str,
         secret: Option<Secret>,
+        mock_key: &[u8; 32],
         hashing: &Semaphore,
     ) -> Option<Secret> {
         let password = match secret {
@@ -92,8 +92,7 @@ impl Users {
             return Some(derived.clone());
         }
         let _permit = hashing.acquire().await.ok()?;
-        let mut salt = [0; 16];
-        aws_lc_rs::rand::fill(&mut salt).ok()?;
+        let salt = ScramVerifier::own_salt(user, mock_key);
         let from = Arc::clone(&password);
         let derive = move || ScramVerifier::derive(&from, &salt, ITERATIONS);
         let verifier = tokio::task::spawn_blocking(derive).await.ok()?;
@@ -121,11 +120,21 @@ impl Users {
         looked_up.insert(key, Known { at, secret });
     }
 
-    /// The configuration has changed, or a password was wrong: ask again.
+    /// The configuration has changed: ask again.
     pub fn forget(&self) {
         self.looked_up.lock().clear();
-        self.derived.lock().clear();
     }
+
+    /// A password was wrong; perhaps it is a new one.
+    pub fn forget_user(&self, config: &Config, database: &str, user: &str) {
+        self.looked_up.lock().remove(&key(config, database, user));
+    }
+}
+
+/// Where a user is looked up.
+fn key(config: &Config, database: &str, user: &str) -> Key {
+    let database = config.auth.dbname.as_deref().unwrap_or(database);
+    (database.to_owned(), user.to_owned())
 }
 
 async fn look_up(
