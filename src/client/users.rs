@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::scram::{ITERATIONS, ScramVerifier};
 use crate::auth::secret::Secret;
-use crate::config::{AuthType, Config};
+use crate::config::{AuthType, Config, Database};
 use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
 use crate::server::dialogue::DialogueError;
@@ -148,6 +148,15 @@ async fn look_up(
     let entry = config
         .database(database)
         .ok_or_else(|| LookupError::Database(database.to_owned()))?;
+    // As the one who may, also where clients are somebody else on the server.
+    let entry = match entry.user {
+        None => entry,
+        Some(_) => Arc::new(Database {
+            user: None,
+            password: None,
+            ..Database::clone(&entry)
+        }),
+    };
     let pool = pools.get(database, &entry, asker);
     let mut lease = pool.lease().await?;
     // No setting of a client may act on this query, search_path least of all.
