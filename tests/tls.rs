@@ -132,6 +132,27 @@ fn what_libpq_checks_and_negotiates() {
     }
 }
 
+/// A password in clear is asked for only where nobody can read it on its way.
+#[test]
+fn passwords_in_clear_need_tls() {
+    let postgres = Postgres::start();
+    let scratch = Scratch::new("certs");
+    let certificates = Certificates::new(&scratch.0);
+    let weir = Pgweir::with_config(&config(&certificates, postgres.port, "prefer", "plain"));
+    let login = |password: &str, sslmode: &str| {
+        let login = format!("user=app password={password} sslmode={sslmode}");
+        psql(&weir.conninfo(&login), "SELECT 1")
+    };
+    assert_eq!(login("secret", "require").as_deref(), Ok("1"));
+    let refused = login("wrong", "require").unwrap_err();
+    assert!(
+        refused.contains("password authentication failed"),
+        "{refused}"
+    );
+    let refused = login("secret", "disable").unwrap_err();
+    assert!(refused.contains("not encrypted"), "{refused}");
+}
+
 /// What comes without SSLRequest must at least say by its name which protocol it means.
 #[test]
 fn direct_tls_needs_the_protocols_name() {
