@@ -257,6 +257,34 @@ fn a_packet_may_come_in_any_pieces() {
     complete(&mut wire);
 }
 
+/// Whoever has said what it wants is told; others are closed.
+#[test]
+fn logins_that_take_too_long_end() {
+    let postgres = Postgres::start();
+    let limit = "unix_socket_dir = \"\"\nclient_login_timeout = \"300ms\"";
+    let rest = format!(
+        "[pools.\"*\"]\nport = {}\n[users.app]\npassword = \"p\"",
+        postgres.port
+    );
+    let weir = Pgweir::with_config(&format!("{limit}\n{rest}"));
+    let mut wire = Wire::raw(weir.port).unwrap();
+    wire.send(&startup(V3, &[("user", "app")])).unwrap();
+    let answer = wire.answer();
+    assert_eq!(answer.tags(), "RE");
+    let (code, text) = refusal(&answer.0);
+    assert_eq!((&*code, &*text), ("08P01", "client_login_timeout"));
+    assert!(
+        weir.log().contains("client_login_timeout"),
+        "{}",
+        weir.log()
+    );
+    for beginning in [&b""[..], b"\0", &startup(V3, &[])[..8]] {
+        let mut wire = Wire::raw(weir.port).unwrap();
+        wire.send(beginning).unwrap();
+        assert_eq!(wire.answer().tags(), "");
+    }
+}
+
 #[test]
 fn logins_are_logged_if_that_is_wanted() {
     let postgres = Postgres::start();

@@ -2,13 +2,16 @@
 //!
 //! Runs on the control runtime; when all is said, the socket moves to a relay worker.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use super::auth::{self, AuthError, AuthRequest, Proof};
 use super::directory::Directory;
@@ -36,9 +39,13 @@ use crate::session::client::ClientState;
 use crate::session::reported::Reported;
 use crate::worker::Workers;
 
+mod greeting;
 mod limits;
 
 pub use limits::ClientLimits;
+
+/// How long after the deadline of its login a client may take to read why it is refused.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a login needs to know; shared by all of them.
 #[derive(Debug)]
@@ -88,15 +95,20 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let config = door.config.load_full();
     let limit = config.pool_defaults.timeouts.client_login;
     let peer = accepted.peer.clone();
+    let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
     let login = async {
-        let Some((stream, arrival)) = open(&door, &config, accepted).await else {
+        let opened = within(deadline, open(&door, &config, accepted)).await;
+        if opened.is_err() {
+            tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+        }
+        let Some((stream, arrival)) = opened.ok().flatten() else {
             return;
         };
         let (database, user) = (
             arrival.startup.database.clone(),
             arrival.startup.user.clone(),
         );
-        match log_in(&door, &config, stream, arrival).await {
+        match log_in(&door, &config, stream, arrival, deadline).await {
             Ok(()) if config.log.connections => {
                 tracing::info!(%database, %user, %peer, "login");
             }
@@ -107,10 +119,15 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             }
         }
     };
-    if limit.is_zero() {
-        login.await;
-    } else if timeout(limit, login).await.is_err() {
-        tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+    // A client that does not even read what it is told is not waited for.
+    let _ = within(deadline.map(|d| d + LAST_WORDS), login).await;
+}
+
+/// Runs `step`, but not past the deadline, if there is one.
+async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> Result<T, Elapsed> {
+    match deadline {
+        Some(at) => timeout_at(at, step).await,
+        None => Ok(step.await),
     }
 }
 
@@ -174,10 +191,16 @@ async fn log_in(
     config: &Config,
     mut stream: Stream,
     arrival: Arrival,
+    deadline: Option<Instant>,
 ) -> Result<(), (Stream, Refusal)> {
-    match check(door, config, &mut stream, &arrival).await {
+    let checked = within(deadline, check(door, config, &mut stream, &arrival)).await;
+    let late = |_| {
+        let code = sqlstate::PROTOCOL_VIOLATION;
+        Err(Refusal::new(code, "client_login_timeout"))
+    };
+    match checked.unwrap_or_else(late) {
         Ok(Admission::Console(user)) => {
-            let welcome = console_welcome();
+            let welcome = greeting::of_console();
             if stream.write_all(&welcome).await.is_ok() {
                 let console = Arc::clone(&door.console);
                 tokio::spawn(crate::admin::console::serve(stream, user, console));
@@ -185,7 +208,7 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
-            let out = introduction(&entry);
+            let out = greeting::introduction(&entry);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
                 door.directory.leave(&entry.info);
                 return Ok(());
@@ -401,40 +424,6 @@ fn enter(
     door.directory
         .enter(startup.minor >= 2, |key| ClientInfo::new(identity(key)))
         .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
-}
-
-fn introduction(entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(encode::AUTHENTICATION_OK);
-    for (name, value) in entry.reported.entries() {
-        encode::parameter_status(&mut out, name, value);
-    }
-    encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
-    encode::ready_for_query(&mut out, b'I');
-    out
-}
-
-fn console_welcome() -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(encode::AUTHENTICATION_OK);
-    for (name, value) in [
-        (
-            "server_version",
-            concat!(env!("CARGO_PKG_VERSION"), "/pgweir"),
-        ),
-        ("client_encoding", "UTF8"),
-        ("server_encoding", "UTF8"),
-        ("DateStyle", "ISO"),
-        ("TimeZone", "GMT"),
-        ("standard_conforming_strings", "on"),
-        ("is_superuser", "on"),
-        ("integer_datetimes", "on"),
-    ] {
-        encode::parameter_status(&mut out, name, value);
-    }
-    encode::backend_key_data(&mut out, 0, &[0; 4]);
-    encode::ready_for_query(&mut out, b'I');
-    out
 }
 
 /// The socket moves to its worker.
