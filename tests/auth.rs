@@ -205,6 +205,8 @@ query_ttl = "1h"
 {}
 [users.postgres]
 password = "unused"
+[users.md5] # only for this:
+pool_size = 3
 "#,
         pool(postgres)
     )

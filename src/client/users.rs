@@ -57,8 +57,10 @@ impl Users {
         database: &str,
         user: &str,
     ) -> Result<Option<Secret>, LookupError> {
-        if let Some(user) = config.users.get(user) {
-            return Ok(user.secret.clone());
+        // An entry may be there for the user's limits only.
+        let secret = config.users.get(user).and_then(|u| u.secret.clone());
+        if secret.is_some() {
+            return Ok(secret);
         }
         let (Some(query), Some(asker)) = (&config.auth.query, &config.auth.user) else {
             return Ok(None);
