@@ -10,6 +10,8 @@ use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::saslprep::prepared;
+
 /// Iterations of verifiers that we derive, as PostgreSQL's default (`scram_iterations`).
 pub const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 /// Longest message of the exchange that is looked at, in bytes.
@@ -101,7 +103,7 @@ impl ScramVerifier {
             algorithm,
             iterations,
             salt,
-            password.as_bytes(),
+            prepared(password).as_bytes(),
             &mut salted,
         );
         ScramVerifier {
@@ -115,13 +117,22 @@ impl ScramVerifier {
     /// Of a user that does not exist: looks like any other, always the same for the same name, and
     /// no password fits it.
     pub fn mock(user: &str, mock_key: &[u8; 32]) -> ScramVerifier {
-        let seed = mac(mock_key, user.as_bytes());
+        let seed = mac(mock_key, b"keys");
         ScramVerifier {
             iterations: ITERATIONS,
-            salt: seed[..SALT_LENGTH].to_vec(),
-            stored_key: mac(mock_key, &seed),
+            salt: ScramVerifier::own_salt(user, mock_key).to_vec(),
+            stored_key: mac(&seed, user.as_bytes()),
             server_key: seed,
         }
+    }
+
+    /// The salt of verifiers that we make ourselves. It is the same for a user that exists and for
+    /// one that does not, and stays the same as long as `mock_key` does: a salt that changed would
+    /// tell which is which.
+    pub fn own_salt(user: &str, mock_key: &[u8; 32]) -> [u8; SALT_LENGTH] {
+        let mut salt = [0; SALT_LENGTH];
+        salt.copy_from_slice(&mac(mock_key, user.as_bytes())[..SALT_LENGTH]);
+        salt
     }
 
     /// Whether this is the verifier of `password`; computes as much as [`ScramVerifier::derive`].

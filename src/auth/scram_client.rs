@@ -5,8 +5,7 @@
 //! proof needs come from the caller, because deriving them ([`derive_keys`]) costs milliseconds
 //! and belongs off the relay threads, and because pass-through has them without a password.
 //!
-//! Not done here: SASLprep of passwords outside ASCII (they are used as they are), and the
-//! server side.
+//! Not done here: the server side.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -15,6 +14,7 @@ use aws_lc_rs::{constant_time, digest, hmac, pbkdf2, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::auth::saslprep::prepared;
 use crate::auth::scram::ScramKeys;
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ pub fn derive_keys(password: &str, salt: &[u8], iterations: NonZeroU32) -> Scram
         pbkdf2::PBKDF2_HMAC_SHA256,
         iterations,
         salt,
-        password.as_bytes(),
+        prepared(password).as_bytes(),
         &mut salted,
     );
     ScramKeys {

@@ -2,15 +2,16 @@
 //!
 //! Runs on the control runtime; when all is said, the socket moves to a relay worker.
 
-use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use super::auth::{self, AuthError, AuthRequest, Proof};
 use super::directory::Directory;
@@ -20,12 +21,12 @@ use super::task::{ClientTask, NewClient, Surroundings};
 use super::users::Users;
 use crate::admin::console::{Console, ConsoleUser};
 use crate::auth::secret::Secret;
-use crate::config::{AuthType, Config, Database};
+use crate::config::{AuthType, Config};
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
 use crate::net::tls_server::{TlsServer, peer_common_name};
 use crate::pool::Pool;
-use crate::pool::budget::{Budget, Permit};
+use crate::pool::budget::Permit;
 use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
 use crate::pool::welcome::WelcomeError;
@@ -37,6 +38,14 @@ use crate::server::connect::Address;
 use crate::session::client::ClientState;
 use crate::session::reported::Reported;
 use crate::worker::Workers;
+
+mod greeting;
+mod limits;
+
+pub use limits::ClientLimits;
+
+/// How long after the deadline of its login a client may take to read why it is refused.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a login needs to know; shared by all of them.
 #[derive(Debug)]
@@ -64,72 +73,6 @@ impl Door {
     }
 }
 
-/// The limits that one client counts under.
-type Budgets = Arc<[Arc<Budget>]>;
-
-/// Limits on clients: all, of a database, of a user.
-#[derive(Debug)]
-pub struct ClientLimits {
-    total: Arc<Budget>,
-    by_key: Mutex<HashMap<(String, String), Budgets>>,
-    by_database: Mutex<HashMap<String, Arc<Budget>>>,
-    by_user: Mutex<HashMap<String, Arc<Budget>>>,
-}
-
-impl ClientLimits {
-    pub fn new(max_client_conn: usize) -> ClientLimits {
-        ClientLimits {
-            total: Budget::new("max_client_conn", max_client_conn),
-            by_key: Mutex::default(),
-            by_database: Mutex::default(),
-            by_user: Mutex::default(),
-        }
-    }
-
-    pub fn set_total(&self, max_client_conn: usize) {
-        self.total.set_limit(max_client_conn);
-    }
-
-    fn enter(
-        &self,
-        config: &Config,
-        database: &Database,
-        name: &str,
-        user: &str,
-    ) -> Result<Permit, Refusal> {
-        let of_database = budget(&self.by_database, name, "max_db_client_connections");
-        of_database.set_limit(database.max_db_client_connections);
-        let of_user = budget(&self.by_user, user, "max_user_client_connections");
-        let entry = config.users.get(user).unwrap_or(&config.default_user);
-        of_user.set_limit(entry.max_user_client_connections);
-        let key = (name.to_owned(), user.to_owned());
-        let budgets = Arc::clone(
-            self.by_key
-                .lock()
-                .entry(key)
-                .or_insert_with(|| vec![self.total.clone(), of_database, of_user].into()),
-        );
-        Permit::acquire(&budgets).map_err(|full| {
-            Refusal::new(
-                sqlstate::TOO_MANY_CONNECTIONS,
-                format!(
-                    "no more connections allowed ({} = {})",
-                    full.name,
-                    full.limit()
-                ),
-            )
-        })
-    }
-}
-
-fn budget(of: &Mutex<HashMap<String, Arc<Budget>>>, key: &str, name: &'static str) -> Arc<Budget> {
-    let mut of = of.lock();
-    let budget = of
-        .entry(key.to_owned())
-        .or_insert_with(|| Budget::new(name, 0));
-    Arc::clone(budget)
-}
-
 /// The client is told, and closed.
 #[derive(Debug)]
 struct Refusal {
@@ -152,26 +95,39 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let config = door.config.load_full();
     let limit = config.pool_defaults.timeouts.client_login;
     let peer = accepted.peer.clone();
+    let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
     let login = async {
-        let Some((stream, arrival)) = open(&door, &config, accepted).await else {
+        let opened = within(deadline, open(&door, &config, accepted)).await;
+        if opened.is_err() {
+            tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+        }
+        let Some((stream, arrival)) = opened.ok().flatten() else {
             return;
         };
         let (database, user) = (
             arrival.startup.database.clone(),
             arrival.startup.user.clone(),
         );
-        match log_in(&door, &config, stream, arrival).await {
-            Ok(()) => tracing::debug!(%database, %user, %peer, "login"),
+        match log_in(&door, &config, stream, arrival, deadline).await {
+            Ok(()) if config.log.connections => {
+                tracing::info!(%database, %user, %peer, "login");
+            }
+            Ok(()) => {}
             Err((mut stream, refusal)) => {
                 tracing::info!(%database, %user, %peer, reason = refusal.message, "login failed");
                 say_no(&mut stream, &refusal).await;
             }
         }
     };
-    if limit.is_zero() {
-        login.await;
-    } else if timeout(limit, login).await.is_err() {
-        tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+    // A client that does not even read what it is told is not waited for.
+    let _ = within(deadline.map(|d| d + LAST_WORDS), login).await;
+}
+
+/// Runs `step`, but not past the deadline, if there is one.
+async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> Result<T, Elapsed> {
+    match deadline {
+        Some(at) => timeout_at(at, step).await,
+        None => Ok(step.await),
     }
 }
 
@@ -235,10 +191,16 @@ async fn log_in(
     config: &Config,
     mut stream: Stream,
     arrival: Arrival,
+    deadline: Option<Instant>,
 ) -> Result<(), (Stream, Refusal)> {
-    match check(door, config, &mut stream, &arrival).await {
+    let checked = within(deadline, check(door, config, &mut stream, &arrival)).await;
+    let late = |_| {
+        let code = sqlstate::PROTOCOL_VIOLATION;
+        Err(Refusal::new(code, "client_login_timeout"))
+    };
+    match checked.unwrap_or_else(late) {
         Ok(Admission::Console(user)) => {
-            let welcome = console_welcome();
+            let welcome = greeting::of_console();
             if stream.write_all(&welcome).await.is_ok() {
                 let console = Arc::clone(&door.console);
                 tokio::spawn(crate::admin::console::serve(stream, user, console));
@@ -246,7 +208,7 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
-            let out = introduction(&entry);
+            let out = greeting::introduction(&entry);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
                 door.directory.leave(&entry.info);
                 return Ok(());
@@ -285,15 +247,14 @@ async fn check(
         let sent = stream.write_all(&out).await;
         sent.map_err(|e| Refusal::new(sqlstate::CONNECTION_FAILURE, e.to_string()))?;
     }
-    if startup.replication.is_some() {
+    if startup.replication {
         return Err(Refusal::new(
             sqlstate::FEATURE_NOT_SUPPORTED,
             "replication connections are not supported",
         ));
     }
     if is_console(&startup.database) {
-        let proof = prove(door, config, stream, arrival, "").await?;
-        drop(proof);
+        prove(door, config, stream, arrival, "").await?;
         return console_user(config, &startup.user).map(Admission::Console);
     }
     if door.draining.load(Ordering::Relaxed) {
@@ -310,14 +271,10 @@ async fn check(
     let permit = door
         .limits
         .enter(config, &database, &startup.database, &startup.user)?;
-    let proof = prove(door, config, stream, arrival, &startup.database).await?;
+    let proved = prove(door, config, stream, arrival, &startup.database).await?;
     let pool = door.pools.get(&startup.database, &database, &startup.user);
     if database.user.is_none() {
-        if let Some(password) = &proof.password {
-            pool.offer_credentials(Credentials::Secret(Secret::Plain(password.as_str().into())));
-        } else if let Some(keys) = proof.keys {
-            pool.offer_credentials(Credentials::ScramKeys(keys));
-        }
+        pass_on(&pool, proved);
     }
     let welcome = pool.welcome(&startup.parameters).await;
     let (settings, reported) = welcome.map_err(unwelcome)?;
@@ -345,31 +302,53 @@ fn unwelcome(error: WelcomeError) -> Refusal {
     }
 }
 
-/// Asks the client for its proof.
+/// What has let the client in may let us into the server.
+fn pass_on(pool: &Pool, (proof, secret): (Proof, Option<Secret>)) {
+    if let Some(password) = proof.password {
+        pool.offer_credentials(Credentials::Secret(Secret::Plain(password.into())));
+        return;
+    }
+    match (secret, proof.keys) {
+        (Some(Secret::Scram(verifier)), Some(keys)) => {
+            // Where the verifier is in the configuration the pool knows it, and looks here for
+            // the keys.
+            let endpoint = pool.endpoint();
+            endpoint.scram_keys.add_proven(&verifier, keys.clone());
+            pool.offer_credentials(Credentials::ScramKeys(keys));
+        }
+        // Keys of a verifier that we have made ourselves fit no server, but the secret does.
+        (Some(secret), _) => pool.offer_credentials(Credentials::Secret(secret)),
+        (None, _) => {}
+    }
+}
+
+/// Asks the client for its proof; gives what was stored about the user, too.
 async fn prove(
     door: &Arc<Door>,
     config: &Config,
     stream: &mut Stream,
     arrival: &Arrival,
     database: &str,
-) -> Result<Proof, Refusal> {
+) -> Result<(Proof, Option<Secret>), Refusal> {
     let user = &arrival.startup.user;
     let wants_secret = matches!(
         config.auth.auth_type,
         AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
     );
-    let secret = if wants_secret {
+    let stored = if wants_secret {
         let found = door.users.secret(config, &door.pools, database, user).await;
-        let secret = found.map_err(|error| {
+        found.map_err(|error| {
             tracing::warn!(%user, %error, "cannot look a user up");
             Refusal::new(sqlstate::CONNECTION_FAILURE, "user look-up failed")
-        })?;
-        door.users
-            .for_login(config.auth.auth_type, user, secret, &door.hashing)
-            .await
+        })?
     } else {
         None
     };
+    let (auth_type, mock_key) = (config.auth.auth_type, &door.mock_key);
+    let secret = door
+        .users
+        .for_login(auth_type, user, stored.clone(), mock_key, &door.hashing)
+        .await;
     if config.auth.auth_type == AuthType::Trust && !config.users.contains_key(user) {
         return Err(Refusal::new(
             sqlstate::INVALID_AUTHORIZATION,
@@ -379,22 +358,27 @@ async fn prove(
     let end_point = arrival.tls.as_ref().filter(|_| stream.is_tls());
     let common_name = peer_common_name(stream);
     let request = AuthRequest {
-        auth_type: config.auth.auth_type,
+        auth_type,
         user,
         secret: secret.as_ref(),
         end_point: end_point.and_then(|t| t.end_point()),
         common_name: common_name.as_deref(),
-        mock_key: &door.mock_key,
+        mock_key,
         hashing: &door.hashing,
     };
-    auth::authenticate(stream, &request).await.map_err(|error| {
+    let outcome = auth::authenticate(stream, &request).await;
+    let proof = outcome.map_err(|error| {
         let code = match &error {
-            AuthError::Failed(_) => sqlstate::INVALID_PASSWORD,
+            AuthError::Failed(_) => {
+                door.users.forget_user(config, database, user);
+                sqlstate::INVALID_PASSWORD
+            }
             AuthError::Protocol(_) => sqlstate::PROTOCOL_VIOLATION,
             _ => sqlstate::INVALID_AUTHORIZATION,
         };
         Refusal::new(code, error.to_string())
-    })
+    })?;
+    Ok((proof, stored))
 }
 
 fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {
@@ -440,40 +424,6 @@ fn enter(
     door.directory
         .enter(startup.minor >= 2, |key| ClientInfo::new(identity(key)))
         .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
-}
-
-fn introduction(entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(encode::AUTHENTICATION_OK);
-    for (name, value) in entry.reported.entries() {
-        encode::parameter_status(&mut out, name, value);
-    }
-    encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
-    encode::ready_for_query(&mut out, b'I');
-    out
-}
-
-fn console_welcome() -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(encode::AUTHENTICATION_OK);
-    for (name, value) in [
-        (
-            "server_version",
-            concat!(env!("CARGO_PKG_VERSION"), "/pgweir"),
-        ),
-        ("client_encoding", "UTF8"),
-        ("server_encoding", "UTF8"),
-        ("DateStyle", "ISO"),
-        ("TimeZone", "GMT"),
-        ("standard_conforming_strings", "on"),
-        ("is_superuser", "on"),
-        ("integer_datetimes", "on"),
-    ] {
-        encode::parameter_status(&mut out, name, value);
-    }
-    encode::backend_key_data(&mut out, 0, &[0; 4]);
-    encode::ready_for_query(&mut out, b'I');
-    out
 }
 
 /// The socket moves to its worker.

@@ -46,7 +46,10 @@ impl OpenError {
                 sqlstate::INVALID_AUTHORIZATION
             }
             OpenError::Startup(StartupError::Version { .. }) => sqlstate::FEATURE_NOT_SUPPORTED,
-            OpenError::Startup(StartupError::Option(_)) => sqlstate::SYNTAX_ERROR,
+            OpenError::Startup(StartupError::Option(_) | StartupError::OptionValue(_)) => {
+                sqlstate::SYNTAX_ERROR
+            }
+            OpenError::Startup(StartupError::Replication(_)) => sqlstate::INVALID_PARAMETER_VALUE,
             _ => sqlstate::PROTOCOL_VIOLATION,
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::scram::{ITERATIONS, ScramVerifier};
 use crate::auth::secret::Secret;
-use crate::config::{AuthType, Config};
+use crate::config::{AuthType, Config, Database};
 use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
 use crate::server::dialogue::DialogueError;
@@ -57,18 +57,19 @@ impl Users {
         database: &str,
         user: &str,
     ) -> Result<Option<Secret>, LookupError> {
-        if let Some(user) = config.users.get(user) {
-            return Ok(user.secret.clone());
+        // An entry may be there for the user's limits only.
+        let secret = config.users.get(user).and_then(|u| u.secret.clone());
+        if secret.is_some() {
+            return Ok(secret);
         }
         let (Some(query), Some(asker)) = (&config.auth.query, &config.auth.user) else {
             return Ok(None);
         };
-        let database = config.auth.dbname.as_deref().unwrap_or(database);
-        let key = (database.to_owned(), user.to_owned());
+        let key = key(config, database, user);
         if let Some(known) = self.remembered(&key, config.auth.query_ttl) {
             return Ok(known);
         }
-        let secret = look_up(config, pools, database, asker, query, user).await?;
+        let secret = look_up(config, pools, &key.0, asker, query, user).await?;
         self.remember(key, secret.clone());
         Ok(secret)
     }
@@ -80,6 +81,7 @@ impl Users {
         auth_type: AuthType,
         user: &str,
         secret: Option<Secret>,
+        mock_key: &[u8; 32],
         hashing: &Semaphore,
     ) -> Option<Secret> {
         let password = match secret {
@@ -92,8 +94,7 @@ impl Users {
             return Some(derived.clone());
         }
         let _permit = hashing.acquire().await.ok()?;
-        let mut salt = [0; 16];
-        aws_lc_rs::rand::fill(&mut salt).ok()?;
+        let salt = ScramVerifier::own_salt(user, mock_key);
         let from = Arc::clone(&password);
         let derive = move || ScramVerifier::derive(&from, &salt, ITERATIONS);
         let verifier = tokio::task::spawn_blocking(derive).await.ok()?;
@@ -121,11 +122,21 @@ impl Users {
         looked_up.insert(key, Known { at, secret });
     }
 
-    /// The configuration has changed, or a password was wrong: ask again.
+    /// The configuration has changed: ask again.
     pub fn forget(&self) {
         self.looked_up.lock().clear();
-        self.derived.lock().clear();
     }
+
+    /// A password was wrong; perhaps it is a new one.
+    pub fn forget_user(&self, config: &Config, database: &str, user: &str) {
+        self.looked_up.lock().remove(&key(config, database, user));
+    }
+}
+
+/// Where a user is looked up.
+fn key(config: &Config, database: &str, user: &str) -> Key {
+    let database = config.auth.dbname.as_deref().unwrap_or(database);
+    (database.to_owned(), user.to_owned())
 }
 
 async fn look_up(
@@ -139,6 +150,15 @@ async fn look_up(
     let entry = config
         .database(database)
         .ok_or_else(|| LookupError::Database(database.to_owned()))?;
+    // As the one who may, also where clients are somebody else on the server.
+    let entry = match entry.user {
+        None => entry,
+        Some(_) => Arc::new(Database {
+            user: None,
+            password: None,
+            ..Database::clone(&entry)
+        }),
+    };
     let pool = pools.get(database, &entry, asker);
     let mut lease = pool.lease().await?;
     // No setting of a client may act on this query, search_path least of all.

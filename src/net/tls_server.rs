@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -116,6 +116,10 @@ impl TlsServer {
             .with_single_cert(chain, key)
             .map_err(TlsServerError::Pair)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // As PostgreSQL: a session is long, so resuming one gains nothing, and what is not kept
+        // cannot outlive a reload.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(TlsServer {
             config: Arc::new(config),
             end_point,

@@ -28,8 +28,10 @@ pub struct Startup {
     pub user: String,
     /// The user's name if the client did not say.
     pub database: String,
-    pub replication: Option<String>,
-    /// Settings, those in `options` included, in order.
+    /// The client wants a replication connection, physical or logical.
+    pub replication: bool,
+    /// Settings in the order in which the server applies them, the last of a name counting: those
+    /// in `options` come first, so that a parameter of its own goes before them.
     pub parameters: Vec<(String, String)>,
 }
 
@@ -47,6 +49,10 @@ pub enum StartupError {
     NoUser,
     #[error("invalid command-line argument for server process: {0}")]
     Option(String),
+    #[error("{0} requires a value")]
+    OptionValue(String),
+    #[error("invalid value for parameter \"replication\": \"{0}\"")]
+    Replication(String),
     #[error("invalid byte sequence in startup packet")]
     Encoding,
 }
@@ -95,9 +101,6 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
             minor: asked,
         });
     }
-    let Some((0, rest)) = rest.split_last() else {
-        return Err(StartupError::Layout);
-    };
     // 3.1 was never used; who asks for it gets 3.0, as from PostgreSQL 18.
     let minor = if asked >= NEWEST_MINOR {
         NEWEST_MINOR
@@ -109,25 +112,32 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
         negotiate: None,
         user: String::new(),
         database: String::new(),
-        replication: None,
+        replication: false,
         parameters: Vec::new(),
     };
-    let mut unknown = Vec::new();
-    let mut strings = rest.split_inclusive(|b| *b == 0).map(|s| match s {
-        [text @ .., 0] => std::str::from_utf8(text).map_err(|_| StartupError::Encoding),
-        _ => Err(StartupError::Layout),
-    });
-    while let Some(name) = strings.next() {
-        let (name, value) = (name?, strings.next().ok_or(StartupError::Layout)??);
+    let (mut unknown, mut switches) = (Vec::new(), "");
+    let mut rest = rest;
+    loop {
+        let name;
+        (name, rest) = string(rest)?;
+        if name.is_empty() {
+            break; // The terminator, which nothing may follow.
+        }
+        let value;
+        (value, rest) = string(rest)?;
         match name {
             "user" => value.clone_into(&mut startup.user),
             "database" => value.clone_into(&mut startup.database),
-            "options" => options(value, &mut startup.parameters)?,
-            "replication" => startup.replication = replication(value),
+            "options" => switches = value,
+            "replication" => startup.replication = replication(value)?,
             _ if name.starts_with("_pq_.") => unknown.push(name.to_owned()),
             _ => startup.parameters.push((name.to_owned(), value.to_owned())),
         }
     }
+    if !rest.is_empty() {
+        return Err(StartupError::Layout);
+    }
+    startup.parameters.splice(0..0, options(switches)?);
     if startup.user.is_empty() {
         return Err(StartupError::NoUser);
     }
@@ -140,19 +150,45 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
     Ok(startup)
 }
 
-fn replication(value: &str) -> Option<String> {
-    let off = ["", "0", "off", "false", "no", "f", "n"];
-    (!off.contains(&value.to_ascii_lowercase().as_str())).then(|| value.to_owned())
+/// Splits a string off the front. One without an end means that the packet's terminator is missing.
+fn string(bytes: &[u8]) -> Result<(&str, &[u8]), StartupError> {
+    let end = memchr::memchr(0, bytes).ok_or(StartupError::Layout)?;
+    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| StartupError::Encoding)?;
+    Ok((text, &bytes[end + 1..]))
+}
+
+/// `database` (logical replication), or a boolean as the server reads them: any beginning of a word
+/// that is no other's, in any case.
+fn replication(value: &str) -> Result<bool, StartupError> {
+    let word = value.to_ascii_lowercase();
+    let is_one_of = |words: [&str; 4]| {
+        !matches!(&*word, "" | "o") && words.iter().any(|known| known.starts_with(&*word))
+    };
+    if value == "database" || is_one_of(["true", "yes", "on", "1"]) {
+        Ok(true)
+    } else if is_one_of(["false", "no", "off", "0"]) {
+        Ok(false)
+    } else {
+        Err(StartupError::Replication(value.to_owned()))
+    }
 }
 
 /// The switches in `options` (PostgreSQL docs, `libpq` parameter `options`): words separated by
-/// blanks, a backslash takes the next character as it is.
-fn options(text: &str, into: &mut Vec<(String, String)>) -> Result<(), StartupError> {
+/// blanks, a backslash takes the next character as it is. `-c NAME=VALUE` and `--NAME=VALUE` are
+/// understood; the others (`-e`, `-S` and so on) are no settings that a pool could keep.
+fn options(text: &str) -> Result<Vec<(String, String)>, StartupError> {
+    let mut settings = Vec::new();
     let mut words = split_words(text).into_iter();
     while let Some(word) = words.next() {
         let refused = || StartupError::Option(word.clone());
         let setting = if word == "-c" {
             words.next().ok_or_else(refused)?
+        } else if word == "--" {
+            // The end of the switches; arguments could follow, and the server wants none.
+            match words.next() {
+                Some(argument) => return Err(StartupError::Option(argument)),
+                None => break,
+            }
         } else if let Some(setting) = word.strip_prefix("--") {
             setting.to_owned()
         } else if let Some(setting) = word.strip_prefix("-c") {
@@ -160,11 +196,14 @@ fn options(text: &str, into: &mut Vec<(String, String)>) -> Result<(), StartupEr
         } else {
             return Err(refused());
         };
-        let (name, value) = setting.split_once('=').ok_or_else(refused)?;
+        let Some((name, value)) = setting.split_once('=') else {
+            let switch = if word.starts_with("--") { "--" } else { "-c " };
+            return Err(StartupError::OptionValue(format!("{switch}{setting}")));
+        };
         // As the server does: --log-min-messages means log_min_messages.
-        into.push((name.replace('-', "_"), value.to_owned()));
+        settings.push((name.replace('-', "_"), value.to_owned()));
     }
-    Ok(())
+    Ok(settings)
 }
 
 fn split_words(text: &str) -> Vec<String> {

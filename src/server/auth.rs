@@ -153,10 +153,12 @@ impl Prover<'_> {
     fn choose_binding(&self, mechanisms: &[u8]) -> Result<ChannelBinding, ConnectError> {
         let offered = mechanism_list(mechanisms)?;
         let offers = |name: &str| offered.contains(&name.as_bytes());
-        if !matches!(
-            self.credentials,
-            Credentials::Secret(Secret::Plain(_)) | Credentials::ScramKeys(_)
-        ) {
+        let able = match self.credentials {
+            Credentials::Secret(Secret::Plain(_)) | Credentials::ScramKeys(_) => true,
+            Credentials::Secret(Secret::Scram(verifier)) => self.keys.proven(verifier).is_some(),
+            Credentials::Secret(Secret::Md5(_)) | Credentials::None => false,
+        };
+        if !able {
             let needed = "the password itself or the keys of a client's SCRAM login";
             return Err(self.lacking(Method::Sasl, needed));
         }
@@ -179,6 +181,10 @@ impl Prover<'_> {
             Credentials::Secret(Secret::Plain(password)) => {
                 let keys = self.keys.get(password, challenge).await?;
                 Ok(keys)
+            }
+            Credentials::Secret(Secret::Scram(verifier)) => {
+                let proven = self.keys.proven(verifier);
+                proven.ok_or_else(|| self.lacking(Method::Sasl, "the keys of a client's login"))
             }
             // `choose_binding` has refused these already.
             _ => Err(self.lacking(Method::Sasl, "the password itself")),

@@ -12,8 +12,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-
 use crate::config::{Host, SslMode};
 use crate::net::stream::Stream;
 use crate::net::tls_client::{self, TlsClient};
@@ -78,8 +76,6 @@ pub struct LoginRequest<'a> {
 #[derive(Debug)]
 pub struct Established {
     pub stream: Stream,
-    /// Bytes read after ReadyForQuery, to be read before the stream; almost always empty.
-    pub read_ahead: BytesMut,
     /// ParameterStatus messages, in order; a name may come twice, and the last counts.
     pub parameters: Vec<(String, String)>,
     /// 0 if the server sent no BackendKeyData.
@@ -214,9 +210,17 @@ async fn attempt(
         .await
         .map_err(|error| Failure { error, tls })?;
     let (stream, read_ahead) = wire.into_parts();
+    if !read_ahead.is_empty() {
+        // A ParameterStatus, say: the next user of the connection would miss it. It is too rare to
+        // be worth more than another attempt.
+        let why = "the server had more to say when it was ready";
+        return Err(Failure {
+            error: ConnectError::Lost(std::io::Error::other(why)),
+            tls,
+        });
+    }
     Ok(Established {
         stream,
-        read_ahead,
         parameters: session.parameters,
         backend_pid: session.backend_pid,
         cancel_key: session.cancel_key,

@@ -11,6 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub mod certificates;
+pub mod login;
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A directory of its own, removed in the end.

@@ -32,6 +32,73 @@ fn a_startup_message() {
     assert_eq!(parse(V3, b"user\0u\0\0").unwrap().database, "u");
 }
 
+/// The parameters of a startup message for `u` with `rest` behind, as `name=value`.
+fn parameters(rest: &[u8]) -> Result<Vec<String>, StartupError> {
+    let s = parse(V3, &[b"user\0u\0", rest].concat())?;
+    let pairs = s.parameters.iter();
+    Ok(pairs.map(|(n, v)| format!("{n}={v}")).collect())
+}
+
+// What follows was measured on PostgreSQL 15.
+
+#[test]
+fn parameters_of_their_own_go_before_options() {
+    let both = parameters(b"DateStyle\0SQL\0options\0-c datestyle=ISO\0\0");
+    assert_eq!(both.unwrap(), ["datestyle=ISO", "DateStyle=SQL"]);
+}
+
+#[test]
+fn the_last_options_replace_the_earlier_ones() {
+    let twice = parameters(b"options\0-c a=b -x\0options\0-c c=d\0\0");
+    assert_eq!(twice.unwrap(), ["c=d"]);
+}
+
+#[test]
+fn an_empty_name_ends_the_packet() {
+    assert_eq!(parameters(b"\0").unwrap(), [""; 0]);
+    assert_eq!(parameters(b"\0\0a\0b\0\0"), Err(StartupError::Layout));
+    assert_eq!(parameters(b"\0a"), Err(StartupError::Layout));
+    assert_eq!(parameters(b"a\0"), Err(StartupError::Layout));
+    assert_eq!(parameters(b"a\0b\0"), Err(StartupError::Layout));
+}
+
+#[test]
+fn switches() {
+    let options = |text: &str| parameters(&[b"options\0", text.as_bytes(), b"\0\0"].concat());
+    for nothing in ["", "  ", "--", " -- "] {
+        assert_eq!(options(nothing).unwrap(), [""; 0], "{nothing:?}");
+    }
+    assert_eq!(options("-c a=b --").unwrap(), ["a=b"]);
+    assert_eq!(options(r"-ca=\ \\x --b-c=").unwrap(), [r"a= \x", "b_c="]);
+    let refused = |text: &str, why: &str| {
+        assert_eq!(options(text).unwrap_err().to_string(), why);
+    };
+    let invalid = "invalid command-line argument for server process:";
+    refused("-- x", &format!("{invalid} x"));
+    refused("x", &format!("{invalid} x"));
+    refused("-c", &format!("{invalid} -c"));
+    refused("-c geqo", "-c geqo requires a value");
+    refused("--geqo", "--geqo requires a value");
+}
+
+#[test]
+fn replication_is_a_boolean_or_database() {
+    let wanted = |value: &str| {
+        let packet = [b"user\0u\0replication\0", value.as_bytes(), b"\0\0"].concat();
+        parse(V3, &packet).map(|s| s.replication)
+    };
+    for yes in ["1", "t", "TRUE", "y", "ye", "on", "On", "database"] {
+        assert_eq!(wanted(yes), Ok(true), "{yes}");
+    }
+    for no in ["0", "f", "False", "n", "no", "of", "OFF"] {
+        assert_eq!(wanted(no), Ok(false), "{no}");
+    }
+    for odd in ["", "o", "Database", "2", "10", "yess", "data"] {
+        let error = StartupError::Replication(odd.to_owned());
+        assert_eq!(wanted(odd), Err(error), "{odd}");
+    }
+}
+
 #[test]
 fn versions() {
     let minor = |version| {

@@ -1,4 +1,5 @@
-//! SCRAM keys that were already derived from a password.
+//! SCRAM keys that need not be derived any more: from a password that was used before, or from a
+//! client's login, which proves a verifier without anybody knowing the password.
 //!
 //! A server sends the same salt and iteration count for a user at every login, so a pool that
 //! opens a hundred connections at once needs one PBKDF2, not a hundred.
@@ -15,13 +16,16 @@ use crate::auth::scram::ScramKeys;
 use crate::auth::scram_client::{Challenge, derive_keys};
 use crate::server::connect::AuthError;
 
-/// Keys kept; the oldest go first. Bounds what a server with ever new salts makes us keep.
+/// Keys of each kind kept; the oldest go first. Bounds what a server with ever new salts makes us
+/// keep.
 const CAPACITY: usize = 256;
 
 /// A bounded cache of derived keys, shared by all logins to a server.
 #[derive(Default)]
 pub struct KeyCache {
     entries: Mutex<VecDeque<Entry>>,
+    /// By verifier.
+    proven: Mutex<VecDeque<(Arc<str>, ScramKeys)>>,
 }
 
 struct Entry {
@@ -59,6 +63,24 @@ impl KeyCache {
                 .map_err(|_| AuthError::Abandoned)
         };
         cell.get_or_try_init(derive).await.cloned()
+    }
+
+    /// Takes note of keys that fit `verifier`, a text as PostgreSQL stores it.
+    pub fn add_proven(&self, verifier: &Arc<str>, keys: ScramKeys) {
+        let mut proven = self.proven.lock();
+        if proven.iter().any(|(known, _)| known == verifier) {
+            return;
+        }
+        if proven.len() >= CAPACITY {
+            proven.pop_front();
+        }
+        proven.push_back((Arc::clone(verifier), keys));
+    }
+
+    pub(super) fn proven(&self, verifier: &str) -> Option<ScramKeys> {
+        let proven = self.proven.lock();
+        let found = proven.iter().find(|(known, _)| **known == *verifier);
+        found.map(|(_, keys)| keys.clone())
     }
 
     fn cell(&self, password: &Arc<str>, salt: &[u8], iterations: NonZeroU32) -> Cell {

@@ -147,12 +147,22 @@ async fn plain_login_over_tcp() {
             (0x102, &[9, 8, 7, 6][..])
         );
         assert_eq!(got.parameters.len(), 2);
-        assert!(got.read_ahead.is_empty());
         let (Address::Tcp(peer), Address::Tcp(local)) = (got.peer, got.local) else {
             panic!("not TCP")
         };
         assert!(peer.ip().is_loopback() && local.ip().is_loopback());
         assert_ne!(peer, local);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_login_is_not_lost_in_silence() {
+    let late = message(b'S', b"TimeZone\0GMT\0");
+    for (behind, good) in [(&late[..], false), (&late[..3], false), (b"", true)] {
+        let script = vec![Startup, Send([&welcome(), behind].concat())];
+        let got = against(SslMode::Disable, "127.0.0.1", vec![script]).await;
+        assert_eq!(got.is_ok(), good, "{got:?}");
+        assert!(got.is_ok() || got.unwrap_err().is_transient());
     }
 }
 

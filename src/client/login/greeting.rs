@@ -1,0 +1,40 @@
+//! The messages from AuthenticationOk to ReadyForQuery.
+
+use super::Entry;
+use crate::protocol::encode;
+
+/// What a client is told when it is let in.
+pub(super) fn introduction(entry: &Entry) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(encode::AUTHENTICATION_OK);
+    for (name, value) in entry.reported.entries() {
+        encode::parameter_status(&mut out, name, value);
+    }
+    encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
+    encode::ready_for_query(&mut out, b'I');
+    out
+}
+
+/// The same from the console, which no server stands behind.
+pub(super) fn of_console() -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(encode::AUTHENTICATION_OK);
+    for (name, value) in [
+        (
+            "server_version",
+            concat!(env!("CARGO_PKG_VERSION"), "/pgweir"),
+        ),
+        ("client_encoding", "UTF8"),
+        ("server_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "GMT"),
+        ("standard_conforming_strings", "on"),
+        ("is_superuser", "on"),
+        ("integer_datetimes", "on"),
+    ] {
+        encode::parameter_status(&mut out, name, value);
+    }
+    encode::backend_key_data(&mut out, 0, &[0; 4]);
+    encode::ready_for_query(&mut out, b'I');
+    out
+}
