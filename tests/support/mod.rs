@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub mod operate;
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A directory of its own, removed in the end.
@@ -211,8 +213,8 @@ impl Pgweir {
     pub fn assert_quiet(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            // cl_waiting, sv_active.
-            let (waiting, lent) = (self.pool(3), self.pool(6));
+            // cl_waiting; sv_active and sv_tested.
+            let (waiting, lent) = (self.pool(3), self.pool(6) + self.pool(11));
             if waiting == 0 && lent == 0 {
                 break;
             }
