@@ -59,7 +59,7 @@ impl Health {
         }
     }
 
-    fn failed(&mut self, now: Instant, error: Arc<ConnectError>) -> (Instant, Duration) {
+    fn failed(&mut self, now: Instant, error: Arc<ConnectError>) -> (Instant, u32, Duration) {
         let (since, attempts) = match &self.failing {
             Some(f) => (f.since, f.attempts.saturating_add(1)),
             None => (now, 1),
@@ -71,7 +71,7 @@ impl Health {
             next_attempt: now + jitter(delay, now),
             error,
         });
-        (since, delay)
+        (since, attempts, delay)
     }
 }
 
@@ -86,15 +86,8 @@ impl Pool {
     /// Starts as many logins as waiting clients need and limits allow.
     pub fn connect_more(self: &Arc<Pool>) {
         let now = Instant::now();
-        let (patience, minimum) = {
-            let settings = self.settings.load();
-            let minimum = if self.is_closed() {
-                0
-            } else {
-                settings.min_size
-            };
-            (settings.database.server.login_retry, minimum)
-        };
+        let patience = self.settings.load().database.server.login_retry;
+        let minimum = self.minimum();
         let verdict = self.health.lock().verdict(now, patience);
         match verdict {
             Verdict::Try => {
@@ -125,6 +118,12 @@ impl Pool {
 
     /// Why clients cannot be served.
     pub fn outage(&self) -> Option<Outage> {
+        if self.is_closed() {
+            return Some(Outage {
+                code: "57P01".to_owned(),
+                message: "database configuration changed".to_owned(),
+            });
+        }
         let health = self.health.lock();
         let failing = health.failing.as_ref()?;
         Some(match &*failing.error {
@@ -139,9 +138,24 @@ impl Pool {
         })
     }
 
-    /// Whether the last attempt to connect went well, or there was none.
-    pub fn is_healthy(&self) -> bool {
-        self.health.lock().failing.is_none()
+    /// Whether the server answers, as far as is known.
+    pub fn is_reachable(&self) -> bool {
+        let unreachable = |f: &Failing| f.error.is_transient();
+        if !self.health.lock().failing.as_ref().is_some_and(unreachable) {
+            return true;
+        }
+        let counts = self.counts();
+        counts.idle + counts.lent > 0
+    }
+
+    /// So many connections are wanted even if nobody waits. One when the server is out of reach:
+    /// otherwise, with clients sent elsewhere for that reason, nobody would notice its return.
+    pub(super) fn minimum(&self) -> usize {
+        if self.is_closed() {
+            return 0;
+        }
+        let least = usize::from(!self.is_reachable());
+        self.settings.load().min_size.max(least)
     }
 
     async fn connect_one(self: Arc<Pool>) {
@@ -173,8 +187,12 @@ impl Pool {
         self.core.lock().connect_failed();
         let error = Arc::new(error);
         let now = Instant::now();
-        let (since, delay) = self.health.lock().failed(now, Arc::clone(&error));
-        tracing::warn!(pool = ?self, %error, retry_in = ?delay, "cannot connect to server");
+        let (since, attempts, delay) = self.health.lock().failed(now, Arc::clone(&error));
+        // Retries go on as long as the outage; the log says so less and less often.
+        if attempts.is_power_of_two() {
+            tracing::warn!(pool = ?self, %error, attempts, retry_in = ?delay,
+                "cannot connect to server");
+        }
         let patience = self.settings.load().database.server.login_retry;
         if !error.is_transient() || now.saturating_duration_since(since) > patience {
             self.tell_waiters();

@@ -30,7 +30,7 @@ impl Pool {
         if sweep {
             self.sweep();
         }
-        let minimum = self.settings().min_size;
+        let minimum = self.minimum();
         let short = {
             let counts = self.counts();
             counts.waiting > 0 || counts.idle + counts.lent + counts.connecting < minimum

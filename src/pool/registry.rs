@@ -128,6 +128,21 @@ impl Pools {
         pool
     }
 
+    /// Pools that can be named without a client, because the server user is forced, and that keep
+    /// connections open even if nobody comes.
+    pub fn open_minimum(&self) {
+        let config = self.config();
+        for database in config.databases.values() {
+            if let Some(user) = database
+                .user
+                .as_deref()
+                .filter(|_| database.min_pool_size > 0)
+            {
+                self.get(&database.name, database, user);
+            }
+        }
+    }
+
     /// Takes over a new configuration; pools whose database is gone are closed.
     ///
     /// # Errors
@@ -141,14 +156,17 @@ impl Pools {
         inner.total.set_limit(config.max_server_conn);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
-            let Some(database) = config.database(&pool.database) else {
+            let before = old.database(&pool.database);
+            let database = config.database(&pool.database).filter(|database| {
+                // Its clients belong to another pool when the server user is another.
+                before.as_ref().is_none_or(|b| b.user == database.user)
+            });
+            let Some(database) = database else {
                 pool.close();
-                inner
-                    .pools
-                    .remove(&(Arc::clone(&pool.database), Arc::clone(&pool.user)));
+                let key = (Arc::clone(&pool.database), Arc::clone(&pool.user));
+                inner.pools.remove(&key);
                 continue;
             };
-            let before = old.database(&pool.database);
             let moved = before.is_none_or(|b| {
                 b.host != database.host
                     || b.port != database.port
