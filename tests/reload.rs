@@ -3,7 +3,9 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::operate::*;
@@ -276,6 +278,62 @@ fn a_second_signal_ends_it_at_once() {
         assert!(began.elapsed() < Duration::from_secs(3));
         assert!(last_words(&mut busy).len() <= 1);
     }
+}
+
+#[test]
+fn it_listens_on_ipv4_ipv6_and_a_unix_socket() {
+    let pg = shared_postgres();
+    let dir = Scratch::new("socket");
+    let mut weir = Pgweir::start(pg.port, "");
+    weir.signal("-TERM");
+    weir.wait_exit();
+    let socket = dir.0.join(format!(".s.PGSQL.{}", weir.port));
+    // What a process left behind that was killed is no hindrance.
+    drop(UnixListener::bind(&socket).unwrap());
+    let file = configuration(weir.port, pg.port, "unix_socket_mode = '0700'");
+    let file = file.replace(
+        "\"127.0.0.1\"\nlisten_port",
+        "\"127.0.0.1, ::1\"\nlisten_port",
+    );
+    let dir_line = format!("unix_socket_dir = \"{}\"", dir.0.display());
+    weir.rewrite_all(&file.replace("unix_socket_dir = \"\"", &dir_line));
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgweir"));
+        command
+            .arg(weir.config_path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let mut running = start();
+    let select = |host: &str| {
+        let address = format!(
+            "host={host} port={} user=postgres dbname=postgres",
+            weir.port
+        );
+        let output = Command::new("psql")
+            .args(["-X", "-A", "-t", "-d", &address, "-c", "select 1"])
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    for host in ["127.0.0.1", "::1", &dir.0.display().to_string()] {
+        until(host, || select(host) == "1");
+    }
+    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Not taken from a process that still answers: TCP is not what stops this one.
+    let file = fs::read_to_string(weir.config_path()).unwrap();
+    let taken = file.replace("\"127.0.0.1, ::1\"", "\"\"");
+    weir.rewrite_all(&taken);
+    let second = start().wait_with_output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let error = text(&second.stderr);
+    assert!(error.contains("cannot listen on"), "{error}");
+    assert!(socket.exists());
+    kill("-TERM", running.id());
+    assert!(running.wait().unwrap().success());
+    assert!(!socket.exists(), "it cleans up");
 }
 
 fn check(text: &str) -> Output {
