@@ -223,7 +223,13 @@ fn users_and_databases_are_counted() {
     assert_eq!(user("amy")["current_client_connections"], "1");
     assert_eq!(user("amy")["current_connections"], "0");
     assert_eq!(user("postgres")["current_connections"], "1");
+    let mut other = weir.client();
+    other.query("select 1");
     let databases = weir.show("DATABASES");
+    // A name that only "*" serves.
+    let below = databases.iter().find(|r| r["name"] == "postgres").unwrap();
+    assert_eq!(below["current_connections"], "1");
+    assert_eq!(below["current_client_connections"], "1");
     let alias = databases.iter().find(|r| r["name"] == "alias").unwrap();
     let shown = [
         "database",

@@ -5,6 +5,7 @@ use self::sockets::{clients, servers};
 use super::command::Show;
 use super::console::Console;
 use crate::client::info::{ClientInfo, State};
+use crate::config::{Database, Host};
 use crate::pool::stats::Totals;
 use crate::protocol::encode::Column;
 use crate::server::Activity;
@@ -235,37 +236,23 @@ fn config(console: &Console) -> Table {
     }
 }
 
+/// Entries of the file, and the names that clients use below "*".
 fn databases(console: &Console) -> Table {
     let config = console.config();
-    let servers = console.pools().servers();
-    let clients = console.directory().all();
-    let entries = config.databases.values().chain(config.fallback.as_ref());
-    let rows = entries.map(|d| {
-        let host = match &d.host {
-            crate::config::Host::Tcp(host) => host.clone(),
-            crate::config::Host::Unix(path) => path.display().to_string(),
-        };
-        let of = |name: &str| name == d.name;
-        vec![
-            s(&d.name),
-            s(host),
-            s(d.port),
-            s(d.dbname.as_deref().unwrap_or(&d.name)),
-            d.user.clone(),
-            s(d.pool_size),
-            s(d.min_pool_size),
-            s(d.reserve_pool_size),
-            s(d.server.lifetime.as_secs()),
-            s(d.pool_mode.as_str()),
-            None,
-            s(d.max_db_connections),
-            s(servers.iter().filter(|x| of(&x.database)).count()),
-            s(d.max_db_client_connections),
-            s(clients.iter().filter(|x| of(&x.database)).count()),
-            s(0),
-            s(0),
-        ]
-    });
+    let mut used: Vec<_> = console
+        .pools()
+        .all()
+        .iter()
+        .map(|p| p.database.clone())
+        .collect();
+    used.dedup();
+    used.retain(|name| !config.databases.contains_key(&**name));
+    let listed = config.databases.values().chain(config.fallback.as_ref());
+    let listed = listed.map(|database| (&*database.name, database));
+    let made_up = config.fallback.iter();
+    let made_up = made_up.flat_map(|database| used.iter().map(move |name| (&**name, database)));
+    let rows = listed.chain(made_up);
+    let rows = rows.map(|(name, database)| database_row(console, name, database));
     Table {
         columns: columns(&[
             ("name", 's'),
@@ -288,6 +275,34 @@ fn databases(console: &Console) -> Table {
         ]),
         rows: rows.collect(),
     }
+}
+
+fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<String>> {
+    let host = match &d.host {
+        Host::Tcp(host) => host.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    };
+    let servers = console.pools().servers();
+    let clients = console.directory().all();
+    vec![
+        s(name),
+        s(host),
+        s(d.port),
+        s(d.dbname.as_deref().unwrap_or(name)),
+        d.user.clone(),
+        s(d.pool_size),
+        s(d.min_pool_size),
+        s(d.reserve_pool_size),
+        s(d.server.lifetime.as_secs()),
+        s(d.pool_mode.as_str()),
+        None,
+        s(d.max_db_connections),
+        s(servers.iter().filter(|x| *x.database == *name).count()),
+        s(d.max_db_client_connections),
+        s(clients.iter().filter(|x| *x.database == *name).count()),
+        s(0),
+        s(0),
+    ]
 }
 
 /// Users of the file, and those who are connected though they are not in it.
