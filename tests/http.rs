@@ -94,8 +94,9 @@ fn metrics_are_true_and_in_the_format() {
         client.query("select pg_sleep(0.02)");
     }
     client.query("select nonsense");
-    // Its login is refused by the server, but there is a pool.
-    let _ = Wire::try_connect(weir.port, "postgres", odd);
+    pg.client()
+        .query(&format!("create database \"{}\"", odd.replace('"', "\"\"")));
+    weir.connect("postgres", odd).query("select 1");
     let mut held = weir.client();
     held.query("begin");
     until("all is counted", || {

@@ -379,3 +379,42 @@ fn the_application_name_is_passed_on() {
     assert_eq!(clients[0].query(seen).value(), "first");
     assert_eq!(clients[2].query(seen).value(), "third");
 }
+
+#[test]
+fn names_that_clients_make_up_are_forgotten() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "server_idle_timeout = '100ms'");
+    let _client = weir.client();
+    for n in 0..5 {
+        let (code, _) = refusal(weir.port, "postgres", &format!("made_up_{n}"));
+        assert_eq!(code, "3D000");
+    }
+    // The one that has a client stays, though its connections are closed.
+    let names = || -> Vec<String> {
+        weir.show("POOLS")
+            .iter()
+            .map(|r| r["database"].clone())
+            .collect()
+    };
+    until("they are forgotten", || {
+        weir.show("SERVERS").is_empty() && names() == ["postgres"]
+    });
+}
+
+#[test]
+fn a_startup_parameter_does_not_depend_on_the_client_before() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let style = |port: u16, value: &str| {
+        let pairs = [
+            ("user", "postgres"),
+            ("database", "postgres"),
+            ("datestyle", value),
+        ];
+        let mut wire = Wire::try_connect_with(port, &pairs).unwrap();
+        wire.query("show datestyle").value()
+    };
+    for value in ["german", "ISO", "postgres", "DMY", "ISO"] {
+        assert_eq!(style(weir.port, value), style(pg.port, value), "{value}");
+    }
+}

@@ -46,6 +46,15 @@ enum Verdict {
 }
 
 impl Health {
+    /// There is new hope for a login that was refused: the next attempt is made at once.
+    pub(super) fn retry_refused(&mut self, now: Instant) {
+        if let Some(failing) = &mut self.failing
+            && !failing.error.is_transient()
+        {
+            failing.next_attempt = failing.next_attempt.min(now);
+        }
+    }
+
     fn verdict(&self, now: Instant, patience: Duration) -> Verdict {
         match &self.failing {
             Some(f) if now < f.next_attempt => {
@@ -233,5 +242,26 @@ impl Pool {
         tracing::debug!(pool = ?self, server = server.info.id, pid = server.info.backend_pid,
             "new connection to server");
         Ok(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::connect::AuthError;
+
+    #[test]
+    fn new_credentials_are_tried_at_once_but_a_dead_server_is_not_stormed() {
+        let now = Instant::now();
+        let refused = ConnectError::Auth(AuthError::UnsupportedSasl("X".to_owned()));
+        let lost = ConnectError::Lost(std::io::ErrorKind::ConnectionReset.into());
+        for (error, at_once) in [(refused, true), (lost, false)] {
+            let mut health = Health::default();
+            health.failed(now, Arc::new(error));
+            let verdict = |h: &Health| h.verdict(now, Duration::from_secs(15));
+            assert!(!matches!(verdict(&health), Verdict::Try));
+            health.retry_refused(now);
+            assert_eq!(matches!(verdict(&health), Verdict::Try), at_once);
+        }
     }
 }

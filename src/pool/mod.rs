@@ -324,8 +324,14 @@ impl Pool {
             (&*credentials, &offered),
             (_, Credentials::None) | (Credentials::Secret(_), Credentials::ScramKeys(_))
         );
+        let something = !matches!(offered, Credentials::None);
         if better {
             *credentials = offered;
+        }
+        drop(credentials);
+        if something {
+            // A refusal for want of them says nothing any more.
+            self.health.lock().retry_refused(Instant::now());
         }
     }
 }
