@@ -288,12 +288,11 @@ fn aliases_force_user_and_database_and_the_star_serves_the_rest() {
     assert_eq!(of("amy", "other"), "amy@other");
     assert_eq!(of("postgres", "postgres"), "postgres@postgres");
     assert_eq!(refusal(weir.port, "postgres", "missing").0, "3D000");
-    // Both users of the alias share its connections.
-    let servers = weir.show("SERVERS");
-    assert_eq!(
-        servers.iter().filter(|r| r["database"] == "alias").count(),
-        1
-    );
+    // Both users of the alias share its pool.
+    let pools = weir.show("POOLS");
+    let alias: Vec<_> = pools.iter().filter(|r| r["database"] == "alias").collect();
+    assert_eq!(alias.len(), 1);
+    assert_eq!(alias[0]["user"], "forced");
 }
 
 #[test]
