@@ -24,6 +24,7 @@ use crate::net::tls_server::TlsServer;
 use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
+use crate::telemetry::SetLevel;
 use crate::worker::Workers;
 
 /// How often deadlines are looked at.
@@ -34,7 +35,10 @@ const HASHING: usize = 2;
 /// Orders to the running process, from signals and from the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
+    /// Clients go as their transactions end, and all go when the time is up.
     Drain,
+    /// Clients stay as long as they like.
+    WaitForClients,
     Now,
 }
 
@@ -62,7 +66,7 @@ fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -70,7 +74,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, Arc::clone(&workers)));
+    let result = control.block_on(serve(config, set_level, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
@@ -79,10 +83,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: Config, workers: Arc<Workers>) -> anyhow::Result<()> {
+async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let (orders, mut inbox) = mpsc::unbounded_channel();
-    let door = build(&config, &workers, orders.clone())?;
+    let door = build(&config, &workers, &set_level, orders.clone())?;
     let listeners = listener::bind(&config.listen)?;
     let http = match &config.http {
         Some(http) => Some(
@@ -96,6 +100,7 @@ async fn serve(config: Config, workers: Arc<Workers>) -> anyhow::Result<()> {
         tracing::info!(address = %listener.local_addr()?, "HTTP: /metrics, /healthz, /readyz");
         tokio::spawn(http::serve(listener, Arc::clone(&door.console)));
     }
+    door.pools.open_minimum();
     let mut accepting = Vec::new();
     for listener in listeners {
         tracing::info!(address = listener.address(), "listening");
@@ -104,20 +109,25 @@ async fn serve(config: Config, workers: Arc<Workers>) -> anyhow::Result<()> {
     tokio::spawn(Arc::clone(&door.console).keep_averages());
     tokio::spawn(maintain::run(Arc::clone(&door.pools)));
     tokio::spawn(sweep(Arc::clone(&door)));
-    tokio::spawn(signals(Arc::clone(&door), orders));
+    tokio::spawn(signals(Arc::clone(&door), set_level, orders));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),
         "pgweir is ready"
     );
 
-    let Some(Order::Drain) = inbox.recv().await else {
-        return Ok(());
+    let order = inbox.recv().await;
+    let leaving = async {
+        match order {
+            Some(Order::Drain) => drain(&door).await,
+            Some(Order::WaitForClients) => wait_for_clients(&door).await,
+            Some(Order::Now) | None => {}
+        }
     };
     tokio::select! {
-        () = drain(&door) => {}
+        () = leaving => {}
         // A second order ends it at once.
-        _ = inbox.recv() => tracing::warn!("second signal: not waiting for clients"),
+        _ = inbox.recv() => tracing::warn!("told again to shut down: not waiting for clients"),
     }
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
@@ -126,6 +136,7 @@ async fn serve(config: Config, workers: Arc<Workers>) -> anyhow::Result<()> {
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
+    set_level: &SetLevel,
     orders: mpsc::UnboundedSender<Order>,
 ) -> anyhow::Result<Arc<Door>> {
     let handle = tokio::runtime::Handle::current();
@@ -136,7 +147,10 @@ fn build(
     let surroundings = Arc::new(Surroundings {
         clock,
         max_packet_size: config.max_packet_size,
-        farewell: Box::new(Leaving(Arc::clone(&directory))),
+        farewell: Box::new(Leaving {
+            directory: Arc::clone(&directory),
+            pools: Arc::clone(&pools),
+        }),
     });
     let mut mock_key = [0; 32];
     aws_lc_rs::rand::fill(&mut mock_key).map_err(|_| anyhow::anyhow!("no random numbers"))?;
@@ -144,6 +158,7 @@ fn build(
     let door = Arc::new_cyclic(|door| {
         let remote = Remote {
             door: door.clone(),
+            set_level: Arc::clone(set_level),
             orders,
         };
         Door {
@@ -201,7 +216,7 @@ async fn sweep(door: Arc<Door>) {
     }
 }
 
-async fn signals(door: Arc<Door>, orders: mpsc::UnboundedSender<Order>) {
+async fn signals(door: Arc<Door>, set_level: SetLevel, orders: mpsc::UnboundedSender<Order>) {
     let streams = (
         signal(SignalKind::hangup()),
         signal(SignalKind::terminate()),
@@ -215,8 +230,9 @@ async fn signals(door: Arc<Door>, orders: mpsc::UnboundedSender<Order>) {
     loop {
         let order = tokio::select! {
             _ = hup.recv() => {
-                let door = Arc::clone(&door);
-                match tokio::task::spawn_blocking(move || reload_config(&door)).await {
+                let (door, set_level) = (Arc::clone(&door), Arc::clone(&set_level));
+                let reload = move || reload_config(&door, &set_level);
+                match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
                     Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
                     Err(error) => tracing::error!(%error, "reload failed"),
@@ -239,23 +255,32 @@ async fn drain(door: &Door) {
     let limit = door.config.load().shutdown_timeout;
     tracing::info!(clients = door.directory.len(), ?limit, "shutting down");
     let deadline = Instant::now() + limit;
-    for client in door.directory.all() {
-        client.request(Control::Drain);
-    }
     while !door.directory.is_empty() && Instant::now() < deadline {
+        // Each time, for those whose login was under way.
+        door.directory.for_each(|c| c.request(Control::Drain));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    for client in door.directory.all() {
-        client.request(Control::Kill);
-    }
+    door.directory.for_each(|c| c.request(Control::Kill));
     let deadline = Instant::now() + Duration::from_millis(500);
     while !door.directory.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
+/// No new logins; clients go when they have nothing left to do, however long that takes.
+async fn wait_for_clients(door: &Door) {
+    door.draining.store(true, Ordering::Relaxed);
+    tracing::info!(
+        clients = door.directory.len(),
+        "shutting down when the last client is gone"
+    );
+    while !door.directory.is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Reads the configuration again and applies what can change. Gives warnings.
-fn reload_config(door: &Door) -> Result<Vec<String>, String> {
+fn reload_config(door: &Door, set_level: &SetLevel) -> Result<Vec<String>, String> {
     let old = door.config.load_full();
     let mut new = Config::load(&old.path).map_err(|first| {
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
@@ -269,6 +294,8 @@ fn reload_config(door: &Door) -> Result<Vec<String>, String> {
     door.pools
         .apply(Arc::clone(&new))
         .map_err(|e| e.to_string())?;
+    door.pools.open_minimum();
+    set_level(&new.log.level)?;
     door.tls.store(tls);
     door.limits.set_total(new.max_client_conn);
     door.users.forget();
@@ -284,27 +311,38 @@ fn reload_config(door: &Door) -> Result<Vec<String>, String> {
 
 /// Takes clients off the list.
 #[derive(Debug)]
-struct Leaving(Arc<Directory>);
+struct Leaving {
+    directory: Arc<Directory>,
+    pools: Arc<Pools>,
+}
 
 impl Farewell for Leaving {
     fn gone(&self, info: &ClientInfo, end: &End) {
-        self.0.leave(info);
-        tracing::debug!(client = info.id, database = %info.database, user = %info.user,
-            peer = %info.peer, reason = %end.reason(), "client gone");
+        self.directory.leave(info);
+        if self.pools.config().log.disconnections {
+            tracing::info!(client = info.id, database = %info.database, user = %info.user,
+                peer = %info.peer, reason = %end.reason(), "client gone");
+        }
     }
 }
 
 /// What the console can do to the process.
-#[derive(Debug)]
 struct Remote {
     door: std::sync::Weak<Door>,
+    set_level: SetLevel,
     orders: mpsc::UnboundedSender<Order>,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Remote")
+    }
 }
 
 impl Actions for Remote {
     fn reload(&self) -> Result<Vec<String>, String> {
         match self.door.upgrade() {
-            Some(door) => reload_config(&door),
+            Some(door) => reload_config(&door, &self.set_level),
             None => Err("shutting down".to_owned()),
         }
     }
@@ -312,7 +350,8 @@ impl Actions for Remote {
     fn shutdown(&self, mode: ShutdownMode) {
         let order = match mode {
             ShutdownMode::Immediate => Order::Now,
-            ShutdownMode::WaitForServers | ShutdownMode::WaitForClients => Order::Drain,
+            ShutdownMode::WaitForServers => Order::Drain,
+            ShutdownMode::WaitForClients => Order::WaitForClients,
         };
         let _ = self.orders.send(order);
     }

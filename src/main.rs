@@ -10,10 +10,11 @@ use pgweir::{app, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    let quiet = cli.quiet;
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !cli.quiet {
+            if !quiet {
                 eprintln!("pgweir: {error:#}");
             }
             ExitCode::FAILURE
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<()> {
     let config = match Config::load(&cli.config) {
         Ok(config) => config,
         Err(first) => {
@@ -34,8 +35,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         println!("{}: no problems found", cli.config.display());
         return Ok(());
     }
-    telemetry::init_logging(cli.log_filter(&config.log.level))
+    let level = config.log.level.clone();
+    let set_level = telemetry::init_logging(&level, move |level| cli.log_filter(level))
         .map_err(anyhow::Error::msg)
         .context("log.level")?;
-    app::run(config)
+    app::run(config, set_level)
 }

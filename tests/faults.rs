@@ -304,6 +304,7 @@ fn a_cancel_hits_its_own_query_only() {
         })
         .collect();
     let mut wire = weir.client();
+    let mut watch = pg.client();
     for n in 0..40 {
         // Sometimes the cancel comes when the query is over.
         let sql = if n % 2 == 0 {
@@ -312,7 +313,9 @@ fn a_cancel_hits_its_own_query_only() {
             "select 1"
         };
         wire.send(&query(sql)).unwrap();
-        thread::sleep(Duration::from_millis(20));
+        if n % 2 == 0 {
+            watch.wait_for("select count(*) from pg_stat_activity where query = 'select pg_sleep(20)' and state = 'active'", "1");
+        }
         wire.cancel();
         let answer = wire.answer();
         if n % 2 == 0 {

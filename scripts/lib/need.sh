@@ -84,6 +84,10 @@ need_pgbouncer() {
     without_starting_services need_debian "the pooler to compare with; it is not started" pgbouncer
 }
 
+need_promtool() {
+    have promtool || without_starting_services need_debian "promtool judges the metrics; Prometheus is not started" prometheus
+}
+
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
 need_openssl() { have openssl || need_debian "certificates for the TLS measurements" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }

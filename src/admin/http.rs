@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,6 +21,8 @@ use crate::telemetry::metrics;
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that reads slowly, or asks again and again, makes room for others after this.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves for ever.
 pub async fn serve(listener: TcpListener, console: Arc<Console>) {
@@ -44,11 +46,11 @@ pub async fn serve(listener: TcpListener, console: Arc<Console>) {
                 async move { Ok::<_, Infallible>(answer) }
             });
             // A peer that breaks off is no concern of ours.
-            let _ = http1::Builder::new()
+            let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
             drop(permit);
         });
     }
@@ -56,15 +58,16 @@ pub async fn serve(listener: TcpListener, console: Arc<Console>) {
 
 fn answer(request: &Request<Incoming>, console: &Console) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
     }
     match request.uri().path() {
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics::render(console));
-            let version = "text/plain; version=0.0.4; charset=utf-8";
-            if let Ok(value) = version.parse() {
-                response.headers_mut().insert(CONTENT_TYPE, value);
-            }
+            let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, format);
             response
         }
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -76,13 +79,14 @@ fn answer(request: &Request<Incoming>, console: &Console) -> Response<Full<Bytes
     }
 }
 
-/// Why clients cannot be served, if they cannot.
+/// Why new clients had better go elsewhere, if they had: a shutdown, or no pool that can reach its
+/// server. A server that answers and refuses a login is reached: that is one client's problem.
 fn unready(console: &Console) -> Option<String> {
     if console.is_draining() {
         return Some("shutting down".to_owned());
     }
     let pools = console.pools().all();
-    if pools.is_empty() || pools.iter().any(|p| p.is_healthy()) {
+    if pools.is_empty() || pools.iter().any(|p| p.is_reachable()) {
         return None;
     }
     let outage = pools.first().and_then(|p| p.outage());

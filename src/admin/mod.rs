@@ -3,4 +3,6 @@
 pub mod command;
 pub mod console;
 pub mod http;
+mod results;
+mod session;
 pub mod show;

@@ -1,15 +1,16 @@
 //! The console's tables, with PgBouncer's columns in PgBouncer's order; columns of our own come
 //! after them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use self::sockets::{clients, servers};
 use super::command::Show;
 use super::console::Console;
 use crate::client::info::{ClientInfo, State};
+use crate::config::{Database, Host};
 use crate::pool::stats::Totals;
 use crate::protocol::encode::Column;
-use crate::server::connect::Address;
-use crate::server::{Activity, ServerInfo};
+use crate::server::Activity;
+
+mod sockets;
 
 /// A result: columns and rows.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Stats => stats(console),
         Show::Config => config(console),
         Show::Databases => databases(console),
+        Show::Users => users(console),
         Show::Lists => lists(console),
         Show::Version => Table {
             columns: columns(&[("version", 's')]),
@@ -65,7 +67,7 @@ pub fn table(console: &Console, show: Show) -> Table {
 
 fn help() -> Table {
     let lines = [
-        "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|LISTS|VERSION|STATE",
+        "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|USERS|LISTS|VERSION|STATE",
         "RELOAD",
         "RECONNECT [database]",
         "KILL_CLIENT id",
@@ -79,8 +81,14 @@ fn help() -> Table {
 
 fn pools(console: &Console) -> Table {
     let clients = console.directory().all();
+    let servers = console.pools().servers();
     let rows = console.pools().all().into_iter().map(|pool| {
         let counts = pool.counts();
+        // Lent to pgweir itself: being checked or cleaned, or asked something.
+        let tested = servers.iter().filter(|s| {
+            s.activity() == Activity::Tested && s.database == pool.database && s.user == pool.user
+        });
+        let tested = tested.count().min(counts.lent);
         let mine = |c: &&std::sync::Arc<ClientInfo>| c.database == pool.database;
         let active = clients.iter().filter(mine);
         // A waiting client is counted by the pool, which knows its own.
@@ -95,12 +103,12 @@ fn pools(console: &Console) -> Table {
             s(counts.waiting),
             zero(),
             zero(),
-            s(counts.lent),
+            s(counts.lent - tested),
             zero(),
             zero(),
             s(counts.idle),
             zero(),
-            zero(),
+            s(tested),
             s(counts.connecting),
             s(counts.longest_wait.as_secs()),
             s(counts.longest_wait.subsec_micros()),
@@ -135,144 +143,6 @@ fn pools(console: &Console) -> Table {
 /// With a forced server user all clients of a database share the pool.
 fn same_user(server_user: &str, client: &ClientInfo, pool: &crate::pool::Pool) -> bool {
     *client.user == *server_user || pool.settings().database.user.is_some()
-}
-
-const SOCKET_COLUMNS: &[(&str, char)] = &[
-    ("type", 's'),
-    ("user", 's'),
-    ("database", 's'),
-    ("replication", 's'),
-    ("state", 's'),
-    ("addr", 's'),
-    ("port", 'i'),
-    ("local_addr", 's'),
-    ("local_port", 'i'),
-    ("connect_time", 's'),
-    ("request_time", 's'),
-    ("wait", 'i'),
-    ("wait_us", 'i'),
-    ("close_needed", 'i'),
-    ("ptr", 's'),
-    ("link", 's'),
-    ("remote_pid", 'i'),
-    ("tls", 's'),
-    ("application_name", 's'),
-    ("prepared_statements", 'i'),
-    ("id", 'q'),
-];
-
-fn address(address: &Address) -> (String, String) {
-    match address {
-        Address::Tcp(a) => (a.ip().to_string(), a.port().to_string()),
-        Address::Unix(_) => ("unix".to_owned(), "0".to_owned()),
-    }
-}
-
-fn link(id: u64) -> Option<String> {
-    s(if id == 0 {
-        String::new()
-    } else {
-        id.to_string()
-    })
-}
-
-fn clients(console: &Console) -> Table {
-    let now = console.now();
-    let mut all = console.directory().all();
-    all.sort_by_key(|c| c.id);
-    let rows = all.iter().map(|c| {
-        let waited = match c.state() {
-            State::Waiting => now.saturating_sub(c.since()),
-            _ => 0,
-        };
-        let ((addr, port), (local, local_port)) = (address(&c.peer), address(&c.local));
-        vec![
-            s("C"),
-            s(&c.user),
-            s(&c.database),
-            s("none"),
-            s(c.state().label()),
-            s(addr),
-            s(port),
-            s(local),
-            s(local_port),
-            s(time(c.connected)),
-            s(time(c.connected)),
-            s(waited / 1000),
-            s(waited % 1000 * 1000),
-            s(0),
-            s(c.id),
-            link(c.server()),
-            s(0),
-            s(if c.tls { "TLS" } else { "" }),
-            s(c.application_name.as_deref().unwrap_or("")),
-            s(c.prepared()),
-            s(c.id),
-        ]
-    });
-    Table {
-        columns: columns(SOCKET_COLUMNS),
-        rows: rows.collect(),
-    }
-}
-
-fn servers(console: &Console) -> Table {
-    let mut all = console.pools().servers();
-    all.sort_by_key(|server| server.id);
-    Table {
-        columns: columns(SOCKET_COLUMNS),
-        rows: all.iter().map(|server| server_row(server)).collect(),
-    }
-}
-
-fn server_row(server: &ServerInfo) -> Vec<Option<String>> {
-    let ((addr, port), (local, local_port)) = (address(&server.peer), address(&server.local));
-    vec![
-        s("S"),
-        s(&server.user),
-        s(&server.database),
-        s("none"),
-        s(server.activity().label()),
-        s(addr),
-        s(port),
-        s(local),
-        s(local_port),
-        s(time(server.connected)),
-        s(time(server.connected)),
-        s(0),
-        s(0),
-        s(0),
-        s(server.id),
-        link(server.client()),
-        s(server.backend_pid),
-        s(if server.tls { "TLS" } else { "" }),
-        s(""),
-        s(server.prepared()),
-        s(server.id),
-    ]
-}
-
-/// Seconds since 1970 as `YYYY-MM-DD HH:MM:SS UTC` (days to civil date after H. Hinnant).
-fn time(at: SystemTime) -> String {
-    let seconds = at
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs() as i64);
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
 }
 
 /// What to read of a pool's counters.
@@ -366,37 +236,23 @@ fn config(console: &Console) -> Table {
     }
 }
 
+/// Entries of the file, and the names that clients use below "*".
 fn databases(console: &Console) -> Table {
     let config = console.config();
-    let servers = console.pools().servers();
-    let clients = console.directory().all();
-    let entries = config.databases.values().chain(config.fallback.as_ref());
-    let rows = entries.map(|d| {
-        let host = match &d.host {
-            crate::config::Host::Tcp(host) => host.clone(),
-            crate::config::Host::Unix(path) => path.display().to_string(),
-        };
-        let of = |name: &str| name == d.name;
-        vec![
-            s(&d.name),
-            s(host),
-            s(d.port),
-            s(d.dbname.as_deref().unwrap_or(&d.name)),
-            d.user.clone(),
-            s(d.pool_size),
-            s(d.min_pool_size),
-            s(d.reserve_pool_size),
-            s(d.server.lifetime.as_secs()),
-            s(d.pool_mode.as_str()),
-            None,
-            s(d.max_db_connections),
-            s(servers.iter().filter(|x| of(&x.database)).count()),
-            s(d.max_db_client_connections),
-            s(clients.iter().filter(|x| of(&x.database)).count()),
-            s(0),
-            s(0),
-        ]
-    });
+    let mut used: Vec<_> = console
+        .pools()
+        .all()
+        .iter()
+        .map(|p| p.database.clone())
+        .collect();
+    used.dedup();
+    used.retain(|name| !config.databases.contains_key(&**name));
+    let listed = config.databases.values().chain(config.fallback.as_ref());
+    let listed = listed.map(|database| (&*database.name, database));
+    let made_up = config.fallback.iter();
+    let made_up = made_up.flat_map(|database| used.iter().map(move |name| (&**name, database)));
+    let rows = listed.chain(made_up);
+    let rows = rows.map(|(name, database)| database_row(console, name, database));
     Table {
         columns: columns(&[
             ("name", 's'),
@@ -416,6 +272,71 @@ fn databases(console: &Console) -> Table {
             ("current_client_connections", 'i'),
             ("paused", 'i'),
             ("disabled", 'i'),
+        ]),
+        rows: rows.collect(),
+    }
+}
+
+fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<String>> {
+    let host = match &d.host {
+        Host::Tcp(host) => host.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    };
+    let servers = console.pools().servers();
+    let clients = console.directory().all();
+    vec![
+        s(name),
+        s(host),
+        s(d.port),
+        s(d.dbname.as_deref().unwrap_or(name)),
+        d.user.clone(),
+        s(d.pool_size),
+        s(d.min_pool_size),
+        s(d.reserve_pool_size),
+        s(d.server.lifetime.as_secs()),
+        s(d.pool_mode.as_str()),
+        None,
+        s(d.max_db_connections),
+        s(servers.iter().filter(|x| *x.database == *name).count()),
+        s(d.max_db_client_connections),
+        s(clients.iter().filter(|x| *x.database == *name).count()),
+        s(0),
+        s(0),
+    ]
+}
+
+/// Users of the file, and those who are connected though they are not in it.
+fn users(console: &Console) -> Table {
+    let config = console.config();
+    let servers = console.pools().servers();
+    let clients = console.directory().all();
+    let connected = clients.iter().map(|c| &*c.user);
+    let connected = connected.chain(servers.iter().map(|s| &*s.user));
+    let listed = config.users.keys().map(String::as_str);
+    let names: std::collections::BTreeSet<&str> = listed.chain(connected).collect();
+    let rows = names.into_iter().map(|name| {
+        let user = config.users.get(name).unwrap_or(&config.default_user);
+        vec![
+            s(name),
+            user.pool_size.map(|n| n.to_string()),
+            user.reserve_pool_size.map(|n| n.to_string()),
+            user.pool_mode.map(|mode| mode.as_str().to_owned()),
+            s(user.max_user_connections),
+            s(servers.iter().filter(|x| *x.user == *name).count()),
+            s(user.max_user_client_connections),
+            s(clients.iter().filter(|x| *x.user == *name).count()),
+        ]
+    });
+    Table {
+        columns: columns(&[
+            ("name", 's'),
+            ("pool_size", 'i'),
+            ("reserve_pool_size", 'i'),
+            ("pool_mode", 's'),
+            ("max_user_connections", 'i'),
+            ("current_connections", 'i'),
+            ("max_user_client_connections", 'i'),
+            ("current_client_connections", 'i'),
         ]),
         rows: rows.collect(),
     }
@@ -456,15 +377,6 @@ fn lists(console: &Console) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn times_are_calendar_dates() {
-        let at = |seconds| time(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(at(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(at(1_795_441_554), "2026-11-23 13:45:54 UTC");
-    }
 
     #[test]
     fn stats_have_as_many_values_as_columns() {

@@ -21,7 +21,7 @@ use super::task::{ClientTask, NewClient, Surroundings};
 use super::users::Users;
 use crate::admin::console::{Console, ConsoleUser};
 use crate::auth::secret::Secret;
-use crate::config::{AuthType, Config};
+use crate::config::{AuthType, Config, Timeouts};
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
 use crate::net::tls_server::{TlsServer, peer_common_name};
@@ -29,6 +29,7 @@ use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
+use crate::pool::settings;
 use crate::pool::welcome::WelcomeError;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
@@ -232,6 +233,7 @@ struct Entry {
     state: ClientState,
     reported: Reported,
     permit: Permit,
+    own_timeouts: Option<Arc<Timeouts>>,
 }
 
 async fn check(
@@ -280,12 +282,19 @@ async fn check(
     let (settings, reported) = welcome.map_err(unwelcome)?;
     pool.shard(crate::worker::Home::Control).logins.add(1);
     let info = enter(door, arrival, &pool, stream.is_tls())?;
+    // Where the pool is a forced user's, its own are not the client's.
+    let own_timeouts = (*pool.user != *startup.user).then(|| {
+        let user = config.users.get(&startup.user);
+        let user = user.unwrap_or(&config.default_user);
+        Arc::new(settings::timeouts(&database, user))
+    });
     Ok(Admission::Client(Box::new(Entry {
         info,
         pool,
         state: ClientState::new(settings, reported.clone()),
         reported,
         permit,
+        own_timeouts,
     })))
 }
 
@@ -437,5 +446,6 @@ fn settle(door: &Arc<Door>, stream: Stream, entry: Entry) {
         worker,
         context: Arc::clone(&door.surroundings),
         permit: entry.permit,
+        own_timeouts: entry.own_timeouts,
     }));
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::info::{ClientInfo, Clock, Control, Now, State};
-use crate::config::{PoolMode, SessionStatePolicy};
+use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
@@ -122,6 +122,8 @@ pub struct ClientTask {
     worker: Arc<Worker>,
     context: Arc<Surroundings>,
     active: Option<Box<Active>>,
+    /// Of the user that it has logged in as, where the pool is another user's.
+    own_timeouts: Option<Arc<Timeouts>>,
     _permit: Permit,
     done: bool,
 }
@@ -144,6 +146,8 @@ pub struct NewClient {
     pub context: Arc<Surroundings>,
     /// Counts against the limits on clients as long as the task lives.
     pub permit: Permit,
+    /// Of the user that it has logged in as, where the pool is another user's.
+    pub own_timeouts: Option<Arc<Timeouts>>,
 }
 
 impl ClientTask {
@@ -156,6 +160,7 @@ impl ClientTask {
             worker: new.worker,
             context: new.context,
             active: None,
+            own_timeouts: new.own_timeouts,
             _permit: new.permit,
             done: false,
         }
@@ -353,7 +358,7 @@ impl ClientTask {
             self.refuse(sqlstate::QUERY_CANCELED, text);
         } else {
             self.pool.shard(self.worker.home()).timeouts.add(1);
-            let limit = self.pool.settings().timeouts.query_wait;
+            let limit = self.limit(|t| t.query_wait);
             self.refuse(
                 sqlstate::TOO_MANY_CONNECTIONS,
                 &format!("query_wait_timeout: no server connection became free within {limit:?}"),

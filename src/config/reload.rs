@@ -132,6 +132,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
         tcp_user_timeout: new.listen.tcp_user_timeout,
     };
     new.workers = old.workers;
+    new.max_packet_size = old.max_packet_size;
     new.http.clone_from(&old.http);
 }
 

@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Key] = &[
     live("general", "max_server_conn", |c| {
         c.max_server_conn.to_string()
     }),
-    live("general", "max_packet_size", |c| {
+    fixed("general", "max_packet_size", |c| {
         c.max_packet_size.to_string()
     }),
     live("general", "shutdown_timeout", |c| {

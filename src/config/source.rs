@@ -22,7 +22,13 @@ impl<'t> Source<'t> {
             }),
             Err(error) => Err(SyntaxError {
                 line: error.span().map(|span| line_at(text, span.start)),
-                message: error.message().to_owned(),
+                message: match error.span().and_then(|span| text.get(span)) {
+                    // Not a whole section, or what is left of the file.
+                    Some(found) if (1..=40).contains(&found.len()) && !found.contains('\n') => {
+                        format!("{}: {found}", error.message())
+                    }
+                    _ => error.message().to_owned(),
+                },
             }),
         }
     }

@@ -46,6 +46,15 @@ enum Verdict {
 }
 
 impl Health {
+    /// There is new hope for a login that was refused: the next attempt is made at once.
+    pub(super) fn retry_refused(&mut self, now: Instant) {
+        if let Some(failing) = &mut self.failing
+            && !failing.error.is_transient()
+        {
+            failing.next_attempt = failing.next_attempt.min(now);
+        }
+    }
+
     fn verdict(&self, now: Instant, patience: Duration) -> Verdict {
         match &self.failing {
             Some(f) if now < f.next_attempt => {
@@ -59,7 +68,7 @@ impl Health {
         }
     }
 
-    fn failed(&mut self, now: Instant, error: Arc<ConnectError>) -> (Instant, Duration) {
+    fn failed(&mut self, now: Instant, error: Arc<ConnectError>) -> (Instant, u32, Duration) {
         let (since, attempts) = match &self.failing {
             Some(f) => (f.since, f.attempts.saturating_add(1)),
             None => (now, 1),
@@ -71,7 +80,7 @@ impl Health {
             next_attempt: now + jitter(delay, now),
             error,
         });
-        (since, delay)
+        (since, attempts, delay)
     }
 }
 
@@ -86,15 +95,8 @@ impl Pool {
     /// Starts as many logins as waiting clients need and limits allow.
     pub fn connect_more(self: &Arc<Pool>) {
         let now = Instant::now();
-        let (patience, minimum) = {
-            let settings = self.settings.load();
-            let minimum = if self.is_closed() {
-                0
-            } else {
-                settings.min_size
-            };
-            (settings.database.server.login_retry, minimum)
-        };
+        let patience = self.settings.load().database.server.login_retry;
+        let minimum = self.minimum();
         let verdict = self.health.lock().verdict(now, patience);
         match verdict {
             Verdict::Try => {
@@ -125,6 +127,12 @@ impl Pool {
 
     /// Why clients cannot be served.
     pub fn outage(&self) -> Option<Outage> {
+        if self.is_closed() {
+            return Some(Outage {
+                code: "57P01".to_owned(),
+                message: "database configuration changed".to_owned(),
+            });
+        }
         let health = self.health.lock();
         let failing = health.failing.as_ref()?;
         Some(match &*failing.error {
@@ -139,9 +147,24 @@ impl Pool {
         })
     }
 
-    /// Whether the last attempt to connect went well, or there was none.
-    pub fn is_healthy(&self) -> bool {
-        self.health.lock().failing.is_none()
+    /// Whether the server answers, as far as is known.
+    pub fn is_reachable(&self) -> bool {
+        let unreachable = |f: &Failing| f.error.is_transient();
+        if !self.health.lock().failing.as_ref().is_some_and(unreachable) {
+            return true;
+        }
+        let counts = self.counts();
+        counts.idle + counts.lent > 0
+    }
+
+    /// So many connections are wanted even if nobody waits. One when the server is out of reach:
+    /// otherwise, with clients sent elsewhere for that reason, nobody would notice its return.
+    pub(super) fn minimum(&self) -> usize {
+        if self.is_closed() {
+            return 0;
+        }
+        let least = usize::from(!self.is_reachable());
+        self.settings.load().min_size.max(least)
     }
 
     async fn connect_one(self: Arc<Pool>) {
@@ -173,8 +196,12 @@ impl Pool {
         self.core.lock().connect_failed();
         let error = Arc::new(error);
         let now = Instant::now();
-        let (since, delay) = self.health.lock().failed(now, Arc::clone(&error));
-        tracing::warn!(pool = ?self, %error, retry_in = ?delay, "cannot connect to server");
+        let (since, attempts, delay) = self.health.lock().failed(now, Arc::clone(&error));
+        // Retries go on as long as the outage; the log says so less and less often.
+        if attempts.is_power_of_two() {
+            tracing::warn!(pool = ?self, %error, attempts, retry_in = ?delay,
+                "cannot connect to server");
+        }
         let patience = self.settings.load().database.server.login_retry;
         if !error.is_transient() || now.saturating_duration_since(since) > patience {
             self.tell_waiters();
@@ -215,5 +242,26 @@ impl Pool {
         tracing::debug!(pool = ?self, server = server.info.id, pid = server.info.backend_pid,
             "new connection to server");
         Ok(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::connect::AuthError;
+
+    #[test]
+    fn new_credentials_are_tried_at_once_but_a_dead_server_is_not_stormed() {
+        let now = Instant::now();
+        let refused = ConnectError::Auth(AuthError::UnsupportedSasl("X".to_owned()));
+        let lost = ConnectError::Lost(std::io::ErrorKind::ConnectionReset.into());
+        for (error, at_once) in [(refused, true), (lost, false)] {
+            let mut health = Health::default();
+            health.failed(now, Arc::new(error));
+            let verdict = |h: &Health| h.verdict(now, Duration::from_secs(15));
+            assert!(!matches!(verdict(&health), Verdict::Try));
+            health.retry_refused(now);
+            assert_eq!(matches!(verdict(&health), Verdict::Try), at_once);
+        }
     }
 }

@@ -79,6 +79,13 @@ pub struct Counts {
     pub longest_wait: Duration,
 }
 
+impl Counts {
+    /// No connection, and nobody who wants one.
+    pub fn is_empty(&self) -> bool {
+        self.idle + self.lent + self.connecting + self.waiting == 0
+    }
+}
+
 #[derive(Debug)]
 pub struct Core<S, W> {
     limits: Limits,

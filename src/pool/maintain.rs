@@ -19,8 +19,12 @@ pub async fn run(pools: Arc<Pools>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for tick in 0u32.. {
         interval.tick().await;
+        let sweeps = tick.is_multiple_of(SWEEP_EVERY);
         for pool in pools.all() {
-            pool.tick(tick.is_multiple_of(SWEEP_EVERY));
+            pool.tick(sweeps);
+        }
+        if sweeps {
+            pools.forget_unused();
         }
     }
 }
@@ -30,7 +34,7 @@ impl Pool {
         if sweep {
             self.sweep();
         }
-        let minimum = self.settings().min_size;
+        let minimum = self.minimum();
         let short = {
             let counts = self.counts();
             counts.waiting > 0 || counts.idle + counts.lent + counts.connecting < minimum

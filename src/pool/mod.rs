@@ -204,7 +204,8 @@ impl Pool {
             return Fitness::Dead("server closed the connection");
         }
         let delay = self.settings.load().database.server.check_delay;
-        if !delay.is_zero() && now.saturating_duration_since(server.checked) > delay {
+        // Zero: each time.
+        if delay.is_zero() || now.saturating_duration_since(server.checked) > delay {
             return Fitness::Unproved;
         }
         Fitness::Fit
@@ -285,10 +286,12 @@ impl Pool {
         self.close_idle(|_, _| true, 0, "obsolete connection");
     }
 
-    /// Its database is gone: no connection is reused.
+    /// Its database is gone: no connection is reused, and nobody waits any longer.
     pub fn close(self: &Arc<Pool>) {
         self.closed.store(true, Ordering::Relaxed);
         self.reconnect();
+        let waiting = self.core.lock().fail_waiters();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     pub fn is_closed(&self) -> bool {
@@ -329,8 +332,14 @@ impl Pool {
             (&*credentials, &offered),
             (_, Credentials::None) | (Credentials::Secret(_), Credentials::ScramKeys(_))
         );
+        let something = !matches!(offered, Credentials::None);
         if better {
             *credentials = offered;
+        }
+        drop(credentials);
+        if something {
+            // A refusal for want of them says nothing any more.
+            self.health.lock().retry_refused(Instant::now());
         }
     }
 }

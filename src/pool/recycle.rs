@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use super::Pool;
+use super::settings::PoolSettings;
+use crate::config::PoolMode;
 use crate::server::cancel;
 use crate::server::dialogue::DialogueError;
 use crate::server::{Activity, Server};
@@ -68,12 +70,7 @@ impl Pool {
         }
         let settings = self.settings.load_full();
         if work >= Work::Reset {
-            let reset = settings.database.server.reset_query.as_deref();
-            server.simple(reset.unwrap_or("DISCARD ALL")).await?;
-            server.state.forget_statements();
-            // A reset query of the operator's may leave settings as they are.
-            let all = reset.is_none_or(|q| q.trim().eq_ignore_ascii_case("DISCARD ALL"));
-            server.state.settings = all.then(Settings::default);
+            self.reset(server, &settings).await?;
         }
         if work == Work::Check || work == Work::Cancel {
             let check = settings.database.server.check_query.as_deref();
@@ -87,6 +84,33 @@ impl Pool {
         } else {
             Err(DialogueError::Unexpected(b'Z'))
         }
+    }
+
+    /// Runs the reset query of the operator, or the one that is sure to leave nothing.
+    async fn reset(
+        &self,
+        server: &mut Server,
+        settings: &PoolSettings,
+    ) -> Result<(), DialogueError> {
+        const ALL: &str = "DISCARD ALL";
+        let query = match settings.database.server.reset_query.as_deref() {
+            Some(query) => query,
+            // In session mode the operator may want nothing to be reset. In the others a reset is
+            // asked for only where something is known to be left.
+            None if settings.mode == PoolMode::Session => return Ok(()),
+            None => ALL,
+        };
+        server.simple(query).await?;
+        let runs = |statement: &str| {
+            let mut statements = query.split(';');
+            statements.any(|s| s.trim().eq_ignore_ascii_case(statement))
+        };
+        if runs(ALL) || runs("DEALLOCATE ALL") {
+            server.state.forget_statements();
+        }
+        // Another query may leave settings as they are.
+        server.state.settings = runs(ALL).then(Settings::default);
+        Ok(())
     }
 
     /// Cancels and reads on until everything that was sent has been answered.

@@ -42,6 +42,9 @@ pub struct TlsSettingsError {
     pub source: Box<TlsClientError>,
 }
 
+/// So many pools may be kept for no other reason than that their server is out of reach.
+const UNREACHABLE_KEPT: usize = 100;
+
 type Key = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
@@ -128,6 +131,40 @@ impl Pools {
         pool
     }
 
+    /// Pools that can be named without a client, because the server user is forced, and that keep
+    /// connections open even if nobody comes.
+    pub fn open_minimum(&self) {
+        let config = self.config();
+        for database in config.databases.values() {
+            if let Some(user) = database
+                .user
+                .as_deref()
+                .filter(|_| database.min_pool_size > 0)
+            {
+                self.get(&database.name, database, user);
+            }
+        }
+    }
+
+    /// Names below `"*"` are made up by clients: those that nobody uses any longer are forgotten.
+    pub fn forget_unused(&self) {
+        let mut inner = self.inner.lock();
+        let Inner { config, pools, .. } = &mut *inner;
+        let many = pools.len() > UNREACHABLE_KEPT;
+        pools.retain(|(name, _), pool| {
+            // A client holds its pool, and new ones get it under the lock that we hold.
+            let used = Arc::strong_count(pool) > 1 || !pool.counts().is_empty();
+            // The memory that a server is out of reach is worth more than the room.
+            used || config.databases.contains_key(&**name) || !(pool.is_reachable() || many)
+        });
+        let Inner {
+            pools, by_database, ..
+        } = &mut *inner;
+        by_database.retain(|name, budget| {
+            Arc::strong_count(budget) > 1 || pools.keys().any(|(used, _)| used == name)
+        });
+    }
+
     /// Takes over a new configuration; pools whose database is gone are closed.
     ///
     /// # Errors
@@ -137,18 +174,20 @@ impl Pools {
         let mut inner = self.inner.lock();
         let old = std::mem::replace(&mut inner.config, Arc::clone(&config));
         inner.tls = tls;
-        inner.scram_keys.clear();
         inner.total.set_limit(config.max_server_conn);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
-            let Some(database) = config.database(&pool.database) else {
+            let before = old.database(&pool.database);
+            let database = config.database(&pool.database).filter(|database| {
+                // Its clients belong to another pool when the server user is another.
+                before.as_ref().is_none_or(|b| b.user == database.user)
+            });
+            let Some(database) = database else {
                 pool.close();
-                inner
-                    .pools
-                    .remove(&(Arc::clone(&pool.database), Arc::clone(&pool.user)));
+                let key = (Arc::clone(&pool.database), Arc::clone(&pool.user));
+                inner.pools.remove(&key);
                 continue;
             };
-            let before = old.database(&pool.database);
             let moved = before.is_none_or(|b| {
                 b.host != database.host
                     || b.port != database.port
@@ -214,7 +253,7 @@ impl Inner {
         let of_database = database
             .password
             .clone()
-            .filter(|_| database.user.is_some());
+            .filter(|_| database.user.as_deref() == Some(user));
         let secret = of_database.or_else(|| self.user(user).secret.clone());
         secret.map_or(Credentials::None, Credentials::Secret)
     }

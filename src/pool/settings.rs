@@ -24,21 +24,10 @@ const MAX_CONNECTING: usize = 8;
 impl PoolSettings {
     /// A user's own values go before the database's, as in PgBouncer.
     pub fn new(database: &Arc<Database>, user: &User) -> PoolSettings {
-        let inherited = &database.timeouts;
-        let timeouts = Timeouts {
-            query: user.query_timeout.unwrap_or(inherited.query),
-            transaction: user.transaction_timeout.unwrap_or(inherited.transaction),
-            idle_transaction: user
-                .idle_transaction_timeout
-                .unwrap_or(inherited.idle_transaction),
-            client_idle: user.client_idle_timeout.unwrap_or(inherited.client_idle),
-            query_wait: user.query_wait_timeout.unwrap_or(inherited.query_wait),
-            ..inherited.clone()
-        };
         PoolSettings {
             mode: user.pool_mode.unwrap_or(database.pool_mode),
             session_state: database.session_state,
-            timeouts,
+            timeouts: timeouts(database, user),
             limits: Limits {
                 size: user.pool_size.unwrap_or(database.pool_size),
                 reserve: user.reserve_pool_size.unwrap_or(database.reserve_pool_size),
@@ -51,5 +40,20 @@ impl PoolSettings {
             min_size: database.min_pool_size,
             database: Arc::clone(database),
         }
+    }
+}
+
+/// What holds for a client that has logged in as `user`.
+pub fn timeouts(database: &Database, user: &User) -> Timeouts {
+    let inherited = &database.timeouts;
+    Timeouts {
+        query: user.query_timeout.unwrap_or(inherited.query),
+        transaction: user.transaction_timeout.unwrap_or(inherited.transaction),
+        idle_transaction: user
+            .idle_transaction_timeout
+            .unwrap_or(inherited.idle_transaction),
+        client_idle: user.client_idle_timeout.unwrap_or(inherited.client_idle),
+        query_wait: user.query_wait_timeout.unwrap_or(inherited.query_wait),
+        ..inherited.clone()
     }
 }

@@ -83,10 +83,11 @@ impl Pool {
             .fold(Settings::default(), |s, (name, value)| {
                 s.with(name, &replay_raw(name, value))
             });
-        let sql = match &server.state.settings {
-            Some(settings) => settings.difference(&wanted),
-            None => wanted.from_unknown(),
-        };
+        // From the server's defaults, and not from what the client before had: a DateStyle may
+        // name its style only, and keeps the order that it finds.
+        let forgotten = server.forget_settings().await;
+        forgotten.map_err(WelcomeError::Dialogue)?;
+        let sql = Settings::default().difference(&wanted);
         server.state.settings = None;
         if !sql.is_empty()
             && let Err(error) = server.simple(&sql).await

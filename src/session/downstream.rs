@@ -392,6 +392,7 @@ impl Link<'_> {
 
     fn end_of_exchange(&mut self, status: u8) {
         self.x.tally.queries += 1;
+        self.x.prepare_error = None;
         if self.x.locals_over || status == b'I' {
             self.x.locals.clear();
             self.x.locals_over = false;

@@ -50,6 +50,7 @@ impl Link<'_> {
                 if let Some(Expect::Prepared(s)) = self.server.backlog.head() {
                     let s = Arc::clone(s);
                     self.server.drop_held(&s);
+                    self.x.prepare_error = self.x.down.unscanned().get(..total).map(<[u8]>::to_vec);
                 }
                 self.x.down.skip(total);
             }
@@ -146,7 +147,16 @@ impl Link<'_> {
     /// The server's error, or what we have to say if we caused it.
     fn pass_error(&mut self, total: usize) {
         let code = backend::error_fields(self.body(total)).code;
-        match self.x.cancel_text.filter(|_| code == b"57014") {
+        let cancelled = code == b"57014";
+        if matches!(code, b"26000" | b"25P02")
+            && let Some(reason) = self.x.prepare_error.take()
+        {
+            self.x.group.answered = true;
+            self.x.down.skip(total);
+            self.x.down.insert().extend_from_slice(&reason);
+            return;
+        }
+        match self.x.cancel_text.filter(|_| cancelled) {
             None => self.pass(total, true),
             Some(text) => {
                 self.x.group.answered = true;

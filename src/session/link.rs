@@ -79,6 +79,8 @@ pub struct Exchange {
     pub retry: bool,
     /// The replay of the client's settings failed, with this answer.
     pub replay_error: Option<LastWords>,
+    /// Why a `PREPARE` of ours failed, as a whole message: what the `EXECUTE` behind it would say.
+    pub prepare_error: Option<Vec<u8>>,
     pub last_words: Option<LastWords>,
     /// The running statement is being cancelled by us: what its error is to say.
     pub cancel_text: Option<&'static str>,
@@ -122,6 +124,7 @@ impl Exchange {
             ask_values: Vec::new(),
             retry: false,
             replay_error: None,
+            prepare_error: None,
             last_words: None,
             cancel_text: None,
             tally: Tally::default(),
@@ -145,6 +148,7 @@ impl Exchange {
         self.ask_values.clear();
         self.retry = false;
         self.replay_error = None;
+        self.prepare_error = None;
         self.last_words = None;
         self.cancel_text = None;
     }

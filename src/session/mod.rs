@@ -3,8 +3,8 @@
 //!
 //! A client's [`client::ClientState`] outlives its transactions; a server connection's
 //! [`server::ServerState`] outlives its clients. While one is lent to the other they are linked
-//! ([`link`]): [`upstream`] turns the client's messages into what this server must see, with the
-//! prepared statements of [`held`], and [`downstream`] turns the server's answers into what this
+//! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
+//! [`settle`] has brought it to the client's settings and with the prepared statements of [`held`], and [`downstream`] turns the server's answers into what this
 //! client must see, errors in [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that
 //! are still owed.
 
@@ -22,6 +22,7 @@ pub mod pins;
 pub mod reported;
 pub mod server;
 pub mod settings;
+pub mod settle;
 pub mod special;
 pub mod statement;
 pub mod upstream;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::backlog::{Closed, Expect, Naming};
 use super::link::Link;
 use super::server::Copy;
-use super::settings::quote_literal;
 use super::special::is_unsettling;
 use super::statement::{OUR_NAMES, Statement};
 use crate::protocol::encode;
@@ -126,42 +125,6 @@ impl Link<'_> {
         if !self.x.flushed && !last.is_some_and(Expect::ends_with_ready) {
             self.x.up.insert().extend_from_slice(encode::FLUSH);
             self.x.flushed = true;
-        }
-    }
-
-    /// Replays the client's settings if the server's differ, and asks for what was left open.
-    /// Says whether something must be waited for.
-    pub fn settle_settings(&mut self) -> bool {
-        if !self.server.close_later.is_empty() {
-            self.close_left_behind();
-        }
-        if self.server.status == b'E' || self.server.copy != Copy::No {
-            return false;
-        }
-        let sql = match &self.server.settings {
-            Some(settings) if settings.same(&self.client.settings) => return false,
-            Some(settings) => settings.difference(&self.client.settings),
-            None => self.client.settings.from_unknown(),
-        };
-        let safe = self.server.settings.is_some() && self.client.settings.replay_is_safe();
-        self.server.settings = Some(self.client.settings.clone());
-        if sql.is_empty() {
-            return false;
-        }
-        encode::query(self.x.up.insert(), sql.as_bytes());
-        self.server.unnamed = 0;
-        self.server.backlog.push(Expect::Replay);
-        self.x.hold = !safe;
-        self.x.hold
-    }
-
-    fn close_left_behind(&mut self) {
-        if self.server.status != b'I' || !self.server.backlog.is_empty() {
-            return;
-        }
-        for name in std::mem::take(&mut self.server.close_later) {
-            encode::close_statement(self.x.up.insert(), &name);
-            self.server.backlog.push(Expect::Closed(name));
         }
     }
 
@@ -501,37 +464,6 @@ impl Link<'_> {
             self.server.backlog.unsettle();
         }
         Ok(())
-    }
-
-    /// Asks what the settings are that a statement has set to something computed.
-    pub fn ask_for_values(&mut self) {
-        let names = std::mem::take(&mut self.x.ask_values);
-        let selects: Vec<String> = names
-            .iter()
-            .map(|name| quote_literal(name))
-            .map(|name| format!("SELECT {name}, pg_catalog.current_setting({name}, true)"))
-            .collect();
-        self.server.unnamed = 0;
-        encode::query(self.x.up.insert(), selects.join(";").as_bytes());
-        self.server.backlog.push(Expect::Values);
-    }
-
-    /// Asks what pins the session.
-    pub fn ask_for_pins(&mut self) {
-        self.x.probe = false;
-        self.server.unnamed = 0;
-        encode::query(self.x.up.insert(), super::pins::PROBE.as_bytes());
-        self.server.backlog.push(Expect::Probe);
-    }
-
-    /// The client is linked to this server connection from now on. Where their settings differ,
-    /// the difference goes out with the first message, and parameters are compared after it.
-    pub fn attached(&mut self) {
-        if self.server.settings.as_ref() == Some(&self.client.settings) {
-            // Equal contents: the same pointer from now on.
-            self.server.settings = Some(self.client.settings.clone());
-            self.tell_parameters();
-        }
     }
 }
 

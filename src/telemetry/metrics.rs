@@ -1,6 +1,8 @@
 //! Metrics, in Prometheus' text format. Nothing is counted here: each scrape reads the counters
 //! that the pools keep anyway, so the hot path pays nothing for it.
 
+use std::fmt::Write as _;
+
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -20,12 +22,10 @@ struct PoolCounter {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
-    /// What one unit of the pool's own count is worth in base units.
     value: fn(&Totals) -> u64,
 }
 
-/// Counters of whole numbers. Times are gauges of seconds below, because the exporter's counters
-/// are integers.
+/// Counters of whole numbers.
 const COUNTERS: &[PoolCounter] = &[
     PoolCounter {
         name: "pgweir_transactions_total",
@@ -111,22 +111,27 @@ const COUNTERS: &[PoolCounter] = &[
         unit: None,
         value: |t| t.discards,
     },
+];
+
+/// Times, which a pool counts in microseconds. Prometheus wants seconds with fractions, and the
+/// exporter's counters are whole numbers: these are written apart.
+const TIMES: &[PoolCounter] = &[
     PoolCounter {
-        name: "pgweir_transaction_time_microseconds_total",
+        name: "pgweir_transaction_seconds_total",
         help: "Time spent in transactions.",
-        unit: Some(Unit::Microseconds),
+        unit: None,
         value: |t| t.transaction_micros,
     },
     PoolCounter {
-        name: "pgweir_query_time_microseconds_total",
+        name: "pgweir_query_seconds_total",
         help: "Time spent in statements.",
-        unit: Some(Unit::Microseconds),
+        unit: None,
         value: |t| t.query_micros,
     },
     PoolCounter {
-        name: "pgweir_client_wait_microseconds_total",
+        name: "pgweir_client_wait_seconds_total",
         help: "Time that clients waited for a server connection.",
-        unit: Some(Unit::Microseconds),
+        unit: None,
         value: |t| t.wait_micros,
     },
 ];
@@ -149,10 +154,7 @@ pub fn render(console: &Console) -> String {
             "pgweir_client_wait_longest_seconds",
             "How long the first in the queue has waited.",
         ),
-        (
-            "pgweir_pool_up",
-            "1 unless the last attempt to connect to the server failed.",
-        ),
+        ("pgweir_pool_up", "1 unless the server cannot be reached."),
         (
             "pgweir_pools_not_shown",
             "Pools beyond the number that is exported.",
@@ -204,7 +206,32 @@ pub fn render(console: &Console) -> String {
     for pool in pools.iter().take(POOLS_MAX) {
         render_pool(pool, &recorder, &gauge);
     }
-    recorder.handle().render()
+    let mut text = recorder.handle().render();
+    render_times(&pools[..pools.len().min(POOLS_MAX)], &mut text);
+    text
+}
+
+fn render_times(pools: &[std::sync::Arc<Pool>], text: &mut String) {
+    for time in TIMES {
+        let (name, help) = (time.name, time.help);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for pool in pools {
+            let seconds = (time.value)(&pool.totals()) as f64 / 1e6;
+            let (database, user) = (escaped(&pool.database), escaped(&pool.user));
+            let _ = writeln!(
+                text,
+                "{name}{{database=\"{database}\",user=\"{user}\"}} {seconds}"
+            );
+        }
+        text.push('\n');
+    }
+}
+
+/// A label value as the text format wants it.
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', r#"\""#);
+    value.replace('\n', r"\n")
 }
 
 fn render_pool(
@@ -238,6 +265,17 @@ fn render_pool(
     gauge(
         "pgweir_pool_up",
         labels(),
-        f64::from(u8::from(pool.is_healthy())),
+        f64::from(u8::from(pool.is_reachable())),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn label_values_cannot_break_out() {
+        assert_eq!(escaped("plain"), "plain");
+        assert_eq!(escaped("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
+    }
 }

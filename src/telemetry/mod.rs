@@ -2,20 +2,32 @@
 
 pub mod metrics;
 
+use std::sync::Arc;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
-/// Logs to standard error, a line an event. `filter` is a tracing-subscriber filter.
+/// Changes what is logged, to another `log.level`; fails for one that cannot be read.
+pub type SetLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// Logs to standard error, a line an event. `filter` makes a tracing-subscriber filter of a level.
 ///
 /// # Errors
 /// A filter that cannot be read, or logging that was started before.
-pub fn init_logging(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
+pub fn init_logging(
+    level: &str,
+    filter: impl Fn(&str) -> &str + Send + Sync + 'static,
+) -> Result<SetLevel, String> {
+    let read = move |level: &str| EnvFilter::try_new(filter(level)).map_err(|e| e.to_string());
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    fmt()
-        .with_env_filter(filter)
+    let subscriber = fmt()
         .with_writer(std::io::stderr)
         .with_ansi(is_terminal)
-        .try_init()
-        .map_err(|e| e.to_string())
+        .with_env_filter(read(level)?)
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber.try_init().map_err(|e| e.to_string())?;
+    Ok(Arc::new(move |level| {
+        handle.reload(read(level)?).map_err(|e| e.to_string())
+    }))
 }

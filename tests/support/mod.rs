@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub mod certificates;
 pub mod login;
+pub mod operate;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -214,8 +215,8 @@ impl Pgweir {
     pub fn assert_quiet(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            // cl_waiting, sv_active.
-            let (waiting, lent) = (self.pool(3), self.pool(6));
+            // cl_waiting; sv_active and sv_tested.
+            let (waiting, lent) = (self.pool(3), self.pool(6) + self.pool(11));
             if waiting == 0 && lent == 0 {
                 break;
             }
@@ -401,6 +402,18 @@ impl Wire {
             return Answer::default();
         }
         self.answer()
+    }
+
+    /// Asks until the answer's first value is `expected`.
+    pub fn wait_for(&mut self, sql: &str, expected: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.query(sql).value() != expected {
+            assert!(
+                Instant::now() < deadline,
+                "{sql} does not become {expected}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Sends a CancelRequest with this client's key.

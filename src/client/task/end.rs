@@ -11,6 +11,7 @@ use crate::config::PoolMode;
 use crate::pool::recycle::Work;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
+use crate::session::pins;
 use crate::session::upstream::ClientViolation;
 
 /// Why a client's connection has ended.
@@ -130,7 +131,11 @@ impl ClientTask {
             return;
         };
         let session = self.pool.settings().mode == PoolMode::Session;
-        if unsent {
+        if self.state.pins.contains(pins::Pin::Forever) {
+            // DISCARD ALL ends nothing of that: a loaded library, a dblink connection.
+            self.pool
+                .discard(server, "session state that cannot be reset");
+        } else if unsent {
             // The server has a part of a message.
             self.pool
                 .discard(server, "client left in the middle of a message");

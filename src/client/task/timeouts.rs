@@ -37,7 +37,10 @@ fn deadline(from: u64, after: Duration) -> u64 {
 
 impl ClientTask {
     /// The limits of the transaction, or the present ones where there is none.
-    fn limit(&self, which: impl Fn(&Timeouts) -> Duration) -> Duration {
+    pub(super) fn limit(&self, which: impl Fn(&Timeouts) -> Duration) -> Duration {
+        if let Some(own) = &self.own_timeouts {
+            return which(own);
+        }
         let settings = self.active.as_ref().and_then(|a| a.settings.as_deref());
         match settings {
             Some(settings) => which(&settings.timeouts),

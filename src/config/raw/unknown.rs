@@ -122,8 +122,11 @@ fn guess(name: &str, known: &[&str], what: &str, sections: &[Section]) -> String
             return format!("unknown {what}; here it is {rest} in {header}");
         }
     }
-    let nearest = known.iter().min_by_key(|known| distance(name, known));
-    match nearest.filter(|near| distance(name, near) <= 1 + name.len().min(near.len()) / 4) {
+    // pool_size for default_pool_size is half a mistake only.
+    let short = |known: &str| distance(name, known.strip_prefix("default_").unwrap_or(known));
+    let unlike = |known: &str| distance(name, known).min(short(known));
+    let nearest = known.iter().min_by_key(|known| unlike(known));
+    match nearest.filter(|near| unlike(near) <= 1 + name.len().min(near.len()) / 4) {
         Some(near) => format!("unknown {what}; did you mean {near}?"),
         None => format!("unknown {what}; known here: {}", known.join(", ")),
     }

@@ -1,0 +1,177 @@
+//! `SHOW CLIENTS` and `SHOW SERVERS`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Table, columns, s};
+use crate::admin::console::Console;
+use crate::client::info::{ClientInfo, State};
+use crate::server::ServerInfo;
+use crate::server::connect::Address;
+
+const SOCKET_COLUMNS: &[(&str, char)] = &[
+    ("type", 's'),
+    ("user", 's'),
+    ("database", 's'),
+    ("replication", 's'),
+    ("state", 's'),
+    ("addr", 's'),
+    ("port", 'i'),
+    ("local_addr", 's'),
+    ("local_port", 'i'),
+    ("connect_time", 's'),
+    ("request_time", 's'),
+    ("wait", 'i'),
+    ("wait_us", 'i'),
+    ("close_needed", 'i'),
+    ("ptr", 's'),
+    ("link", 's'),
+    ("remote_pid", 'i'),
+    ("tls", 's'),
+    ("application_name", 's'),
+    ("prepared_statements", 'i'),
+    ("id", 'q'),
+];
+
+fn address(address: &Address) -> (String, String) {
+    match address {
+        Address::Tcp(a) => (a.ip().to_string(), a.port().to_string()),
+        Address::Unix(_) => ("unix".to_owned(), "0".to_owned()),
+    }
+}
+
+fn link(id: u64) -> Option<String> {
+    s(if id == 0 {
+        String::new()
+    } else {
+        id.to_string()
+    })
+}
+
+pub(super) fn clients(console: &Console) -> Table {
+    let now = console.now();
+    let mut all = console.directory().all();
+    all.sort_by_key(|c| c.id);
+    let rows = all.iter().map(|c| {
+        let waited = match c.state() {
+            State::Waiting => now.saturating_sub(c.since()),
+            _ => 0,
+        };
+        let ((addr, port), (local, local_port)) = (address(&c.peer), address(&c.local));
+        vec![
+            s("C"),
+            s(&c.user),
+            s(&c.database),
+            s("none"),
+            s(c.state().label()),
+            s(addr),
+            s(port),
+            s(local),
+            s(local_port),
+            s(time(c.connected)),
+            // Of an idle client, when its last request ended.
+            s(time(console.time_of(c.since()).max(c.connected))),
+            s(waited / 1000),
+            s(waited % 1000 * 1000),
+            s(0),
+            s(c.id),
+            link(c.server()),
+            s(0),
+            s(if c.tls { "TLS" } else { "" }),
+            s(c.application_name.as_deref().unwrap_or("")),
+            s(c.prepared()),
+            s(c.id),
+        ]
+    });
+    Table {
+        columns: columns(SOCKET_COLUMNS),
+        rows: rows.collect(),
+    }
+}
+
+pub(super) fn servers(console: &Console) -> Table {
+    let mut all = console.pools().servers();
+    all.sort_by_key(|server| server.id);
+    let clients = console.directory().all();
+    let user_of = |server: &ServerInfo| clients.iter().find(|c| c.id == server.client());
+    let rows = all.iter().map(|server| {
+        let client = user_of(server).map(|c| &**c);
+        server_row(console, server, client)
+    });
+    Table {
+        columns: columns(SOCKET_COLUMNS),
+        rows: rows.collect(),
+    }
+}
+
+/// `client` is the one that has it now.
+fn server_row(
+    console: &Console,
+    server: &ServerInfo,
+    client: Option<&ClientInfo>,
+) -> Vec<Option<String>> {
+    let ((addr, port), (local, local_port)) = (address(&server.peer), address(&server.local));
+    vec![
+        s("S"),
+        s(&server.user),
+        s(&server.database),
+        s("none"),
+        s(server.activity().label()),
+        s(addr),
+        s(port),
+        s(local),
+        s(local_port),
+        s(time(server.connected)),
+        s(time(
+            client.map_or(server.connected, |c| console.time_of(c.since())),
+        )),
+        s(0),
+        s(0),
+        s(0),
+        s(server.id),
+        link(server.client()),
+        s(server.backend_pid),
+        s(if server.tls { "TLS" } else { "" }),
+        s(client
+            .and_then(|c| c.application_name.as_deref())
+            .unwrap_or("")),
+        s(server.prepared()),
+        s(server.id),
+    ]
+}
+
+/// Seconds since 1970 as `YYYY-MM-DD HH:MM:SS UTC` (days to civil date after H. Hinnant).
+fn time(at: SystemTime) -> String {
+    let seconds = at
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64);
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_calendar_dates() {
+        let at = |seconds| time(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(at(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(at(1_795_441_554), "2026-11-23 13:45:54 UTC");
+    }
+}
