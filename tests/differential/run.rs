@@ -36,7 +36,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 
 /// What is set back before each run.
 const REFRESH: &str = "truncate w restart identity; \
-    drop table if exists ddl, other.ddl; drop function if exists scratch(); \
+    drop table if exists ddl, ddl0, ddl1, ddl2, other.ddl, other.ddl0, other.ddl1, other.ddl2; drop function if exists scratch(); \
     alter sequence counter restart; alter table shape drop column if exists added; \
     drop table if exists gone; create table gone(x int)";
 
@@ -61,7 +61,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    const POOLED: [Mode; 3] = [Mode::One, Mode::Two, Mode::Switching];
+    pub const POOLED: [Mode; 3] = [Mode::One, Mode::Two, Mode::Switching];
 
     fn index(self) -> usize {
         Mode::POOLED.iter().position(|m| *m == self).unwrap_or(0)
