@@ -416,6 +416,8 @@ fn columns(body: &[u8]) -> Vec<String> {
         let name = String::from_utf8_lossy(&rest[..end]).into_owned();
         let fixed = &rest[end + 1..end + 19];
         let of_type = u32::from_be_bytes(fixed[6..10].try_into().unwrap());
+        // Types of the script's own have another OID in each run.
+        let of_type = of_type.min(16_384);
         columns.push(format!("{name} {of_type} {}", fixed[17]));
         rest = &rest[end + 19..];
     }
