@@ -2,7 +2,10 @@
 //! it had a connection of its own, and what it leaves behind is seen by nobody.
 //!
 //! * `script` is the language of the sequences, `run` runs them both ways and compares;
-//! * `table` holds sequences thought out by hand, `findings` those that fail or cannot be helped;
+//! * `table` reads sequences thought out by hand: `table.txt` holds those that are answered the
+//!   same, `open.txt` those that should be and are not yet, `known.txt` those that cannot be helped.
+//!   `PGWEIR_DIFFERENTIAL_ONLY` picks the cases with that in their names,
+//!   `PGWEIR_DIFFERENTIAL_SHOW` prints what differs in the last two;
 //! * `random` makes them up. `PGWEIR_DIFFERENTIAL_SECONDS` says for how long (10),
 //!   `PGWEIR_DIFFERENTIAL_SEED` with which seed to begin.
 
@@ -31,6 +34,7 @@ fn every_client_is_answered_as_if_it_had_a_connection_of_its_own() {
             }
         }
     }
+    bench.assert_quiet();
     let number = failures.len();
     let text = failures.join("\n\n");
     assert!(failures.is_empty(), "{text}\n{number} differences");
@@ -56,7 +60,6 @@ fn open_findings_and_known_differences_are_still_there() {
     assert!(same.is_empty(), "these do not differ any more: {same:#?}");
 }
 
-/// `PGWEIR_DIFFERENTIAL_ONLY` picks the cases with that in their names.
 fn wanted(cases: Vec<table::Case>) -> impl Iterator<Item = table::Case> {
     let only = std::env::var("PGWEIR_DIFFERENTIAL_ONLY").unwrap_or_default();
     let wanted = move |case: &table::Case| case.name.contains(&only);
@@ -82,6 +85,7 @@ fn sequences_made_up_at_random_are_answered_the_same() {
         }
         seed += 1;
     }
+    bench.assert_quiet();
     println!("seeds {first} to {}: no difference", seed - 1);
 }
 

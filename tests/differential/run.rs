@@ -115,7 +115,12 @@ impl Bench {
         self.weirs[mode.index()] = weir;
     }
 
-    pub fn run(&mut self, steps: &[Step], mode: Mode) -> Transcript {
+    /// Nothing has leaked, and nothing has panicked.
+    pub fn assert_quiet(&self) {
+        self.weirs.iter().for_each(Pgweir::assert_quiet);
+    }
+
+    fn run(&mut self, steps: &[Step], mode: Mode) -> Transcript {
         let answer = self.admin.query(REFRESH);
         assert_eq!(answer.code(), None, "{answer:?}");
         let port = match mode {
