@@ -90,8 +90,9 @@ pub enum Expect {
     Values,
     /// The same for a SQL `PREPARE`, as a simple query.
     Prepared(Arc<Statement>),
-    /// A Parse, Bind or Execute of ours inside the client's extended query.
-    Step,
+    /// A Parse, Bind or Execute of ours inside the client's extended query, to prepare this
+    /// statement.
+    Step(Arc<Statement>),
     Closed(Box<[u8]>),
     /// A Sync of ours.
     QuietSync,
@@ -111,7 +112,7 @@ impl Expect {
                 | Expect::Shape(_)
                 | Expect::Values
                 | Expect::Prepared(_)
-                | Expect::Step
+                | Expect::Step(_)
                 | Expect::Closed(_)
                 | Expect::QuietSync
                 | Expect::RetrySync

@@ -119,7 +119,7 @@ impl Link<'_> {
                 self.pop();
             }
             (b'1' | b'3', Some(Expect::Parsed(_) | Expect::Closed(_)))
-            | (b'1' | b'2', Some(Expect::Step)) => {
+            | (b'1' | b'2', Some(Expect::Step(_))) => {
                 self.pass(total, false);
                 self.pop();
             }
@@ -277,7 +277,7 @@ impl Link<'_> {
                 }
                 self.pop();
             }
-            Some(Expect::Step) => {
+            Some(Expect::Step(_)) => {
                 self.pass(total, false);
                 self.pop();
             }
@@ -368,7 +368,7 @@ impl Link<'_> {
         let done = self.server.backlog.pop();
         match done {
             Some(Expect::Replay) => {
-                self.x.hold = false;
+                self.x.hold &= matches!(self.server.head(), Some(Expect::Replay));
                 self.x.down.skip(total);
                 self.tell_parameters();
             }
@@ -382,8 +382,11 @@ impl Link<'_> {
             _ => {
                 self.end_of_exchange(status);
                 // The client must not take for done what it is about to be refused.
-                let refused = self.rules.statements_only && status != b'I';
-                self.pass(total, !refused);
+                if self.rules.statements_only && status != b'I' {
+                    self.x.down.skip(total);
+                } else {
+                    self.x.down.keep(total);
+                }
             }
         }
         self.give_local_answers();

@@ -147,9 +147,8 @@ impl Link<'_> {
         };
         let name = String::from_utf8_lossy(name).to_lowercase();
         match std::str::from_utf8(value) {
-            Ok(value) if value.is_ascii() => self.set(&name, &replay_raw(&name, value)),
-            // What it means depends on the encoding, and connections differ in theirs.
-            _ => self.client.pins.insert(Pin::Forever),
+            Ok(value) => self.set(&name, &replay_raw(&name, value)),
+            Err(_) => self.client.pins.insert(Pin::Forever),
         }
         self.commit_settings();
     }
@@ -181,8 +180,8 @@ impl Link<'_> {
     }
 
     fn set(&mut self, name: &str, replay: &str) {
-        if !replay.is_ascii() {
-            // It would be read in the encoding that the connection has at that time.
+        if !replay.is_ascii() && self.server.reported.get("client_encoding") != Some("UTF8") {
+            // We keep texts in UTF-8 and do not know how to get this one there.
             self.client.pins.insert(Pin::Forever);
         }
         self.client.settings = self.client.settings.with(name, replay);

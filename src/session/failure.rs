@@ -211,7 +211,9 @@ impl Link<'_> {
                     self.server.drop_held(&s);
                     skipped.push(Expect::Parse(s, naming));
                 }
-                Some(Expect::Parsed(s) | Expect::Prepared(s)) => self.server.drop_held(&s),
+                Some(Expect::Parsed(s) | Expect::Prepared(s) | Expect::Step(s)) => {
+                    self.server.drop_held(&s);
+                }
                 Some(entry @ (Expect::LocalParse(..) | Expect::LocalClose(_))) => {
                     skipped.push(entry);
                 }

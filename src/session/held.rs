@@ -97,7 +97,8 @@ impl Link<'_> {
                 out.extend_from_slice(b"E\0\0\0\x09\0\0\0\0\0");
                 self.server.unnamed = 0;
                 for _ in 0..3 {
-                    self.server.backlog.push(Expect::Step);
+                    let step = Expect::Step(Arc::clone(statement));
+                    self.server.backlog.push(step);
                 }
             }
             Source::Sql { text } => {

@@ -28,11 +28,24 @@ impl Link<'_> {
         if sql.is_empty() {
             return false;
         }
-        encode::query(self.x.up.insert(), sql.as_bytes());
         self.server.unnamed = 0;
-        self.server.backlog.push(Expect::Replay);
+        if sql.is_ascii() || self.server.reported.get("client_encoding") == Some("UTF8") {
+            self.replay(&sql);
+        } else {
+            // A message is read in the encoding that holds when it arrives.
+            self.replay("SET client_encoding TO 'UTF8'");
+            let encoding = self.client.settings.get("client_encoding");
+            let back = encoding.map_or("RESET client_encoding", |s| &*s.replay);
+            let sql = format!("{sql}{back}");
+            self.replay(&sql);
+        }
         self.x.hold = !safe;
         self.x.hold
+    }
+
+    fn replay(&mut self, sql: &str) {
+        encode::query(self.x.up.insert(), sql.as_bytes());
+        self.server.backlog.push(Expect::Replay);
     }
 
     fn close_left_behind(&mut self) {

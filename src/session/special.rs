@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backlog::{Expect, Naming, Plan};
+use super::detached::ABORTED;
 use super::link::Link;
 use super::server::Copy;
 use super::statement::{OUR_NAMES, Source, Statement, Traits};
@@ -92,7 +93,8 @@ impl Link<'_> {
         let renamed = match self.rename(text, &statements) {
             Ok(renamed) => renamed,
             Err(name) => {
-                return self.reject_simple(sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name));
+                let (code, message) = self.taken(&name);
+                return self.reject_simple(code, message);
             }
         };
         for needed in &renamed.needs {
@@ -131,9 +133,9 @@ impl Link<'_> {
         // The second attempt at a group finds the names that the first has made.
         let again = self.x.group.retried && self.x.group.suppress > 0;
         if named && !again && self.client.statement(message.name).is_some() {
-            let name = String::from_utf8_lossy(message.name).into_owned();
+            let (code, message) = self.taken(&String::from_utf8_lossy(message.name));
             self.x.up.skip(header.total);
-            self.reject_extended(sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name));
+            self.reject_extended(code, message);
             return Ok(true);
         }
         let strings = self.server.reported.standard_conforming_strings();
@@ -211,7 +213,7 @@ impl Link<'_> {
         }
         let mut renamed = self
             .rename(query, &statements)
-            .map_err(|name| (sqlstate::DUPLICATE_PREPARED_STATEMENT, exists(&name)))?;
+            .map_err(|name| self.taken(&name))?;
         let traits = Traits {
             effects: Some(statements.into()),
             needs: renamed.needs,
@@ -252,6 +254,15 @@ impl Link<'_> {
             }
             _ => None,
         }
+    }
+
+    /// What is said to a client that uses a name twice; that its transaction has failed comes first.
+    fn taken(&self, name: &str) -> (sqlstate::SqlState, String) {
+        if self.server.status == b'E' {
+            return (sqlstate::IN_FAILED_TRANSACTION, ABORTED.to_owned());
+        }
+        let message = format!("prepared statement \"{name}\" already exists");
+        (sqlstate::DUPLICATE_PREPARED_STATEMENT, message)
     }
 
     /// Replaces the client's statement names. The error is a name that is taken already.
@@ -377,8 +388,4 @@ fn body_effects(statement: &sql::Statement) -> Option<Arc<[sql::Statement]>> {
     let effects = statement.effects[at + 1..].to_vec();
     let range = statement.range.clone();
     (!effects.is_empty()).then(|| vec![sql::Statement { range, effects }].into())
-}
-
-fn exists(name: &str) -> String {
-    format!("prepared statement \"{name}\" already exists")
 }
