@@ -113,6 +113,8 @@ fn statement_mode_refuses_transactions() {
         assert_eq!(code(&words), "08P01", "{sql}: {words:?}");
         let text = error_text(&words);
         assert!(text.contains("transaction blocks not allowed"), "{text}");
+        // Nor was it told that it is in a transaction.
+        assert!(words.0.iter().all(|m| m.tag != b'Z'), "{sql}: {words:?}");
         weir.assert_quiet();
     }
     // A transaction that ends in the same message holds nothing.
@@ -255,6 +257,20 @@ fn a_users_own_timeouts_go_before_the_pools() {
     let mut amy = weir.connect("amy", "postgres");
     assert_eq!(amy.query("select pg_sleep(0.5)").code(), None);
     assert_eq!(code(&weir.client().query("select pg_sleep(0.5)")), "57014");
+}
+
+/// The pool is a forced user's; the limits are those of the user that the client has logged in as.
+#[test]
+fn timeouts_are_those_of_the_login_user() {
+    let pg = shared_postgres();
+    let general = "query_timeout = '5s'\n[users.short]\nquery_timeout = '200ms'\n\
+                   [pools.forced]\nhost = '127.0.0.1'\nuser = 'postgres'\ndbname = 'postgres'\n";
+    let weir = Pgweir::start(pg.port, &format!("{general}port = {}", pg.port));
+    let mut short = weir.connect("short", "forced");
+    assert_eq!(short.query("select current_user").value(), "postgres");
+    assert_eq!(code(&short.query("select pg_sleep(1)")), "57014");
+    let mut long = weir.connect("postgres", "forced");
+    assert_eq!(long.query("select pg_sleep(0.5)").code(), None);
 }
 
 #[test]
