@@ -62,6 +62,11 @@ impl Worker {
         }
     }
 
+    /// A client that lived here, or was to, is gone.
+    pub fn left(&self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Clients that live here.
     pub fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
@@ -138,21 +143,14 @@ fn start_one(number: u16) -> io::Result<Running> {
         spare: Mutex::new(Vec::new()),
         clients: AtomicUsize::new(0),
     });
-    let of_thread = Arc::clone(&worker);
     let thread = std::thread::Builder::new()
         .name(format!("relay-{number}"))
         .spawn(move || {
             runtime.block_on(async move {
                 while let Some(mut task) = arrivals.recv().await {
                     if task.arrive().is_ok() {
-                        let worker = Arc::clone(&of_thread);
-                        tokio::spawn(async move {
-                            // Boxed nowhere: the task is small, and most of them are idle.
-                            task.await;
-                            worker.clients.fetch_sub(1, Ordering::Relaxed);
-                        });
-                    } else {
-                        of_thread.clients.fetch_sub(1, Ordering::Relaxed);
+                        // The task as it is: small, because most of them are idle.
+                        tokio::spawn(task);
                     }
                 }
             });

@@ -104,7 +104,14 @@ enum Step {
     Wait,
     /// Nothing is left to do: back to idle.
     Idle,
-    End(End),
+    /// Boxed: it is rare, and a step is handed on several times a query.
+    End(Box<End>),
+}
+
+impl Step {
+    fn end(end: End) -> Step {
+        Step::End(Box::new(end))
+    }
 }
 
 /// Ends a client's presence in all lists when its task ends, however it ends.
@@ -210,6 +217,7 @@ impl Drop for ClientTask {
         if !self.done {
             self.finish(&End::Stopped);
         }
+        self.worker.left();
     }
 }
 
@@ -249,13 +257,13 @@ impl ClientTask {
         if self.info.has_request()
             && let Some(end) = self.idle_request()
         {
-            return Step::End(end);
+            return Step::end(end);
         }
         match self.flush_down(cx) {
             Poll::Ready(Ok(())) => {}
             // More requests are not read before the answers are taken.
             Poll::Pending => return Step::Wait,
-            Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+            Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
         }
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;
@@ -266,14 +274,14 @@ impl ClientTask {
             rules(&self.pool, active.settings.as_deref(), &self.context),
         );
         match wants {
-            Err(violation) => Step::End(End::Violation(violation)),
-            Ok(Wants::Terminate) => Step::End(End::Terminated),
+            Err(violation) => Step::end(End::Violation(violation)),
+            Ok(Wants::Terminate) => Step::end(End::Terminated),
             Ok(Wants::Server) => self.begin_checkout(cx, now),
             Ok(Wants::Bytes) if active.x.down.pending_len() > 0 => Step::Again,
             Ok(Wants::Bytes) => match self.fill_up(cx) {
-                Poll::Ready(Ok(Fill::Eof)) => Step::End(End::Eof),
+                Poll::Ready(Ok(Fill::Eof)) => Step::end(End::Eof),
                 Poll::Ready(Ok(_)) => Step::Again,
-                Poll::Ready(Err(error)) => Step::End(End::from_read(error)),
+                Poll::Ready(Err(error)) => Step::end(End::from_read(error)),
                 // What comes next wakes the task.
                 Poll::Pending => match &self.active {
                     Some(active) if active.x.up.is_empty() => Step::Idle,
@@ -285,7 +293,7 @@ impl ClientTask {
 
     fn begin_checkout(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
         if self.pool.is_closed() {
-            return Step::End(End::DatabaseGone);
+            return Step::end(End::DatabaseGone);
         }
         let home = self.worker.home();
         let checkout = self
@@ -301,7 +309,7 @@ impl ClientTask {
             Checkout::Wait(ticket) => {
                 active.phase = Phase::Waiting(ticket);
                 self.set_wait_deadline(now);
-                Step::Again
+                self.watch_while_waiting(cx, now, ticket)
             }
             Checkout::Refused => {
                 let limit = self.pool.settings().limits.max_queue;
@@ -328,15 +336,19 @@ impl ClientTask {
         {
             return step;
         }
-        // A client that has gone must not keep its place.
-        match self.fill_up(cx) {
+        self.watch_while_waiting(cx, now, ticket)
+    }
+
+    /// A client that has gone must not keep its place.
+    fn watch_while_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
+        match self.fill_up_if_ready(cx) {
             Poll::Pending => Step::Wait,
             Poll::Ready(Ok(Fill::Bytes)) => Step::Again,
             Poll::Ready(Ok(Fill::Full)) => Step::Wait,
             Poll::Ready(gone) => {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 self.set_detached(now);
-                Step::End(gone.map_or_else(End::from_read, |_| End::Eof))
+                Step::end(gone.map_or_else(End::from_read, |_| End::Eof))
             }
         }
     }
@@ -351,7 +363,7 @@ impl ClientTask {
         self.pool.cancel_wait(ticket, self.worker.home());
         self.set_detached(now);
         if killed {
-            return Some(Step::End(End::Killed));
+            return Some(Step::end(End::Killed));
         }
         if cancelled {
             let text = "canceling statement due to user request";

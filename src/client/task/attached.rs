@@ -58,14 +58,14 @@ impl ClientTask {
         // Client to server.
         let progress = match with_link!(self, |link| link.requests()) {
             Some(Ok(progress)) => progress,
-            Some(Err(violation)) => return Step::End(End::Violation(violation)),
+            Some(Err(violation)) => return Step::end(End::Violation(violation)),
             None => return Step::Again,
         };
         match self.flush_up(cx) {
             Poll::Ready(Err(error)) => return self.server_gone(Some(error)),
             Poll::Ready(Ok(())) => {
                 if progress == Progress::Terminate {
-                    return Step::End(End::Terminated);
+                    return Step::end(End::Terminated);
                 }
                 if let Some(step) = self.after_requests(now) {
                     return step;
@@ -86,7 +86,7 @@ impl ClientTask {
                 Poll::Ready(step @ Step::Again) => {
                     // The answer goes out before anything else is done.
                     match self.flush_down(cx) {
-                        Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+                        Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
                         Poll::Ready(Ok(())) => self.unblock(),
                         Poll::Pending => self.block(),
                     }
@@ -95,14 +95,14 @@ impl ClientTask {
                 Poll::Ready(step) => return step,
                 Poll::Pending => {}
             },
-            Poll::Ready(Err(error)) => return Step::End(End::from_write(error)),
+            Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
             Poll::Pending => self.block(),
         }
         // More from the client, also to notice that it has gone.
-        match self.fill_up(cx) {
+        match self.fill_up_if_ready(cx) {
             Poll::Ready(Ok(Fill::Bytes)) => waits = false,
-            Poll::Ready(Ok(Fill::Eof)) => return Step::End(End::Eof),
-            Poll::Ready(Err(error)) => return Step::End(End::from_read(error)),
+            Poll::Ready(Ok(Fill::Eof)) => return Step::end(End::Eof),
+            Poll::Ready(Err(error)) => return Step::end(End::from_read(error)),
             Poll::Ready(Ok(Fill::Full)) | Poll::Pending => {}
         }
         if waits { Step::Wait } else { Step::Again }
@@ -181,7 +181,7 @@ impl ClientTask {
                     error.message
                 ),
             );
-            return Some(Step::End(end));
+            return Some(Step::end(end));
         }
         let quiet = server.state.backlog.is_empty() && !active.x.group.open && !active.x.retry;
         if !quiet || active.x.up.in_message() {
@@ -253,7 +253,7 @@ impl ClientTask {
     fn drain_if_asked(&mut self) -> Option<Step> {
         self.info
             .is_requested(Control::Drain)
-            .then_some(Step::End(End::ShuttingDown))
+            .then_some(Step::end(End::ShuttingDown))
     }
 
     fn statement_mode_violation(&mut self) -> Option<Step> {
@@ -262,7 +262,7 @@ impl ClientTask {
             return None;
         }
         let message = "transaction blocks not allowed in statement pooling mode".to_owned();
-        Some(Step::End(End::Fatal(sqlstate::PROTOCOL_VIOLATION, message)))
+        Some(Step::end(End::Fatal(sqlstate::PROTOCOL_VIOLATION, message)))
     }
 
     /// The connection goes back to the pool.
@@ -304,7 +304,7 @@ impl ClientTask {
 
     fn attached_request(&mut self, now: Now) -> Option<Step> {
         if self.info.is_requested(Control::Kill) {
-            return Some(Step::End(End::Killed));
+            return Some(Step::end(End::Killed));
         }
         if self.info.take(Control::Cancel) {
             self.send_cancel();
@@ -385,7 +385,7 @@ impl ClientTask {
         self.state.settings = self.state.committed.clone();
         self.state.savepoints = None;
         if unspeakable {
-            return Step::End(End::ServerLost);
+            return Step::end(End::ServerLost);
         }
         self.answer_owed(code, message, owed, in_group, in_transaction);
         Step::Again

@@ -93,6 +93,19 @@ impl ClientTask {
         })
     }
 
+    /// From the client, when it will rarely have sent anything: asks first, which costs less than
+    /// preparing to read.
+    pub(super) fn fill_up_if_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Fill>> {
+        if !self.stream.is_tls() {
+            match self.stream.poll_read_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+        self.fill_up(cx)
+    }
+
     /// To the client.
     pub(super) fn flush_down(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(active) = self.active.as_mut() else {

@@ -123,10 +123,10 @@ impl ClientTask {
         let in_transaction = server.state.status != b'I';
         self.pool.shard(self.worker.home()).timeouts.add(1);
         if active.blocked {
-            return Some(Step::End(End::SlowReader));
+            return Some(Step::end(End::SlowReader));
         }
         if idle && !in_transaction {
-            return Some(Step::End(End::ClientIdleTimeout));
+            return Some(Step::end(End::ClientIdleTimeout));
         }
         if self.transaction_deadline() <= millis {
             let work = if idle { Work::RollBack } else { Work::Cancel };
