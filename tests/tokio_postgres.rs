@@ -1,5 +1,5 @@
 //! tokio-postgres in its default configuration through transaction mode: the same real mix as the
-//! drivers of other languages in `tests/drivers/`, on every PostgreSQL version that is installed.
+//! drivers of other languages in `tests/drivers/`.
 
 mod support;
 
@@ -21,8 +21,8 @@ struct Bench {
 }
 
 impl Bench {
-    fn start() -> Bench {
-        let pg = Postgres::start();
+    fn start(version: u32) -> Bench {
+        let pg = Postgres::start_version(version);
         let weir = Pgweir::start(pg.port, "default_pool_size = 4");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -66,8 +66,27 @@ async fn connect(port: u16) -> Client {
 }
 
 #[test]
-fn a_real_mix_of_statements() {
-    let bench = Bench::start();
+fn a_real_mix_of_statements_on_15() {
+    a_real_mix_of_statements(15);
+}
+
+#[test]
+fn a_real_mix_of_statements_on_18() {
+    a_real_mix_of_statements(18);
+}
+
+#[test]
+fn copy_cancel_and_large_results_on_15() {
+    copy_cancel_and_large_results(15);
+}
+
+#[test]
+fn copy_cancel_and_large_results_on_18() {
+    copy_cancel_and_large_results(18);
+}
+
+fn a_real_mix_of_statements(version: u32) {
+    let bench = Bench::start(version);
     bench.run(prepared_statements_twice_over);
     bench.run(the_same_text_in_many_clients);
     bench.run(transactions_and_savepoints);
@@ -81,9 +100,8 @@ fn a_real_mix_of_statements() {
     bench.weir.assert_quiet();
 }
 
-#[test]
-fn copy_cancel_and_large_results() {
-    let bench = Bench::start();
+fn copy_cancel_and_large_results(version: u32) {
+    let bench = Bench::start(version);
     bench.run(copy_in_and_out);
     bench.run(a_copy_that_fails);
     bench.run(cancel_a_query);

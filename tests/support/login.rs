@@ -54,7 +54,7 @@ impl Postgres {
         self.signal("-INT");
         self.child.wait().unwrap();
         let dir = self.scratch.0.clone();
-        let mut command = Command::new(super::postgres_bin().join("postgres"));
+        let mut command = Command::new(super::postgres_bin(15).join("postgres"));
         self.child = super::unprivileged(&mut command)
             .arg("-D")
             .arg(dir.join("data"))

@@ -40,12 +40,13 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn postgres_bin() -> PathBuf {
-    let named = std::env::var("PGWEIR_PG_BIN_15").map(PathBuf::from);
-    let bin = named.unwrap_or_else(|_| "/usr/lib/postgresql/15/bin".into());
+fn postgres_bin(version: u32) -> PathBuf {
+    let variable = format!("PGWEIR_PG_BIN_{version}");
+    let named = std::env::var(&variable).map(PathBuf::from);
+    let bin = named.unwrap_or_else(|_| format!("/usr/lib/postgresql/{version}/bin").into());
     assert!(
         bin.join("postgres").exists(),
-        "no PostgreSQL in {}: run scripts/test, or set PGWEIR_PG_BIN_15",
+        "no PostgreSQL in {}: run scripts/test, or set {variable}",
         bin.display()
     );
     bin
@@ -68,17 +69,24 @@ fn is_root() -> bool {
 /// A throw-away server; user `postgres`, no passwords.
 pub struct Postgres {
     pub port: u16,
+    bin: PathBuf,
     child: Child,
     scratch: Scratch,
 }
 
 impl Postgres {
     pub fn start() -> Postgres {
+        Postgres::start_version(15)
+    }
+
+    /// Versions other than 15 are installed by `scripts/test`, which also says where they are.
+    pub fn start_version(version: u32) -> Postgres {
+        let bin = postgres_bin(version);
         let scratch = Scratch::new("pg");
         if is_root() {
             std::os::unix::fs::chown(&scratch.0, Some(65534), Some(65534)).unwrap();
         }
-        let initdb = unprivileged(&mut Command::new(postgres_bin().join("initdb")))
+        let initdb = unprivileged(&mut Command::new(bin.join("initdb")))
             .args([
                 "-A",
                 "trust",
@@ -95,17 +103,18 @@ impl Postgres {
             .unwrap();
         assert!(initdb.status.success(), "{initdb:?}");
         let port = free_port();
-        let child = Postgres::launch(&scratch.0, port);
+        let child = Postgres::launch(&bin, &scratch.0, port);
         Postgres {
             port,
+            bin,
             child,
             scratch,
         }
     }
 
-    fn launch(dir: &Path, port: u16) -> Child {
+    fn launch(bin: &Path, dir: &Path, port: u16) -> Child {
         let log = fs::File::create(dir.join("log")).unwrap();
-        let child = unprivileged(&mut Command::new(postgres_bin().join("postgres")))
+        let child = unprivileged(&mut Command::new(bin.join("postgres")))
             .arg("-D")
             .arg(dir.join("data"))
             .args(["-p", &port.to_string(), "-k", ""])
@@ -127,7 +136,7 @@ impl Postgres {
     pub fn restart(&mut self) {
         self.signal("-INT");
         self.child.wait().unwrap();
-        self.child = Postgres::launch(&self.scratch.0, self.port);
+        self.child = Postgres::launch(&self.bin, &self.scratch.0, self.port);
     }
 
     pub fn signal(&self, signal: &str) {
