@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::client::task::{Active, ClientTask};
+use crate::session::buffer::Buffer;
 
 /// The reactor that a socket is registered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +36,20 @@ impl Home {
 #[derive(Debug)]
 pub struct Worker {
     pub number: u16,
-    /// Buffers and state for clients that are not idle; kept when a client becomes idle.
+    /// State for clients that are not idle; kept when a client becomes idle.
     // Boxed, so that taking one moves a pointer and not its whole state.
     #[allow(clippy::vec_box)]
     spare: Mutex<Vec<Box<Active>>>,
+    /// What servers' answers are read into: for clients that have a server connection only, so that
+    /// these few stay in the processor's caches however many clients wait.
+    buffers: Mutex<Vec<Buffer>>,
     clients: AtomicUsize,
 }
 
-/// So many spare [`Active`]s are kept; more are given back to the allocator.
+/// So many spare [`Active`]s and buffers are kept; more are given back to the allocator.
 const SPARE_MAX: usize = 256;
+/// Bytes read at once from a server.
+const DOWN_BUFFER: usize = 64 * 1024;
 
 impl Worker {
     pub fn home(&self) -> Home {
@@ -59,6 +65,18 @@ impl Worker {
         let mut spare = self.spare.lock();
         if spare.len() < SPARE_MAX {
             spare.push(active);
+        }
+    }
+
+    pub fn take_buffer(&self) -> Buffer {
+        let spare = self.buffers.lock().pop();
+        spare.unwrap_or_else(|| Buffer::new(DOWN_BUFFER))
+    }
+
+    pub fn give_buffer(&self, buffer: Buffer) {
+        let mut buffers = self.buffers.lock();
+        if buffers.len() < SPARE_MAX {
+            buffers.push(buffer);
         }
     }
 
@@ -141,6 +159,7 @@ fn start_one(number: u16) -> io::Result<Running> {
     let worker = Arc::new(Worker {
         number,
         spare: Mutex::new(Vec::new()),
+        buffers: Mutex::new(Vec::new()),
         clients: AtomicUsize::new(0),
     });
     let thread = std::thread::Builder::new()

@@ -41,9 +41,8 @@ mod timeouts;
 pub use end::End;
 use io_steps::Fill;
 
-/// Bytes read at once from a client, and from a server.
+/// Bytes read at once from a client.
 const UP_BUFFER: usize = 16 * 1024;
-const DOWN_BUFFER: usize = 64 * 1024;
 
 /// What a client has only while it is not idle.
 #[derive(Debug)]
@@ -73,7 +72,8 @@ enum Phase {
 impl Default for Active {
     fn default() -> Active {
         Active {
-            x: Exchange::new(UP_BUFFER, DOWN_BUFFER),
+            // What the server says is read into a buffer that the client gets with it.
+            x: Exchange::new(UP_BUFFER, 0),
             phase: Phase::Detached,
             settings: None,
             began: None,
@@ -132,6 +132,8 @@ pub struct ClientTask {
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
     _permit: Permit,
+    /// Others can wake it.
+    introduced: bool,
     done: bool,
 }
 
@@ -169,6 +171,7 @@ impl ClientTask {
             active: None,
             own_timeouts: new.own_timeouts,
             _permit: new.permit,
+            introduced: false,
             done: false,
         }
     }
@@ -192,7 +195,10 @@ impl Future for ClientTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
-        task.info.set_waker(cx.waker());
+        if !task.introduced {
+            task.introduced = true;
+            task.info.set_waker(cx.waker());
+        }
         let now = task.context.clock.now();
         loop {
             match task.step(cx, now) {
@@ -394,6 +400,7 @@ impl ClientTask {
         if let Some(since) = active.began.replace(now.micros) {
             shard.wait_micros.add(now.micros.saturating_sub(since));
         }
+        active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);
         self.info
             .set_state(State::Active, server.info.id, now.millis());

@@ -19,14 +19,38 @@ const REMEMBERED: usize = 512;
 /// Names (lower case) and values, sorted.
 type Parameters = Box<[(Box<str>, Box<str>)]>;
 
+type Known<K> = HashMap<K, (Settings, Reported), foldhash::quality::RandomState>;
+
 #[derive(Debug, Default)]
 pub struct Memory {
-    known: HashMap<Parameters, (Settings, Reported), foldhash::quality::RandomState>,
+    known: Known<Parameters>,
+    /// The same with the application's name. Clients that are alike share one copy: it is less to
+    /// keep, and whether they are alike is seen by comparing pointers.
+    named: Known<(Parameters, Box<str>)>,
 }
 
 impl Memory {
     pub fn forget(&mut self) {
         self.known.clear();
+        self.named.clear();
+    }
+
+    fn with_name(
+        &mut self,
+        parameters: Parameters,
+        name: &str,
+        (settings, reported): &(Settings, Reported),
+    ) -> (Settings, Reported) {
+        if self.named.len() >= REMEMBERED {
+            self.named.clear();
+        }
+        let known = self.named.entry((parameters, name.into()));
+        let named = known.or_insert_with(|| {
+            let replay = replay_raw("application_name", name);
+            let settings = settings.with("application_name", &replay);
+            (settings, reported.with("application_name", name))
+        });
+        named.clone()
     }
 }
 
@@ -53,7 +77,7 @@ impl Pool {
     ) -> Result<(Settings, Reported), WelcomeError> {
         let (name, parameters) = canonical(startup);
         let known = self.welcome.lock().known.get(&parameters).cloned();
-        let (mut settings, mut reported) = match known {
+        let known = match known {
             Some(known) => known,
             None => {
                 let tried = self.try_parameters(&parameters).await?;
@@ -61,15 +85,14 @@ impl Pool {
                 if memory.known.len() >= REMEMBERED {
                     memory.known.clear();
                 }
-                memory.known.insert(parameters, tried.clone());
+                memory.known.insert(parameters.clone(), tried.clone());
                 tried
             }
         };
-        if let Some(name) = name {
-            settings = settings.with("application_name", &replay_raw("application_name", name));
-            reported = reported.with("application_name", name);
-        }
-        Ok((settings, reported))
+        Ok(match name {
+            Some(name) => self.welcome.lock().with_name(parameters, name, &known),
+            None => known,
+        })
     }
 
     async fn try_parameters(

@@ -40,6 +40,23 @@ impl Lane {
         }
     }
 
+    /// Puts a buffer in place of one without room; see [`Lane::give_back`].
+    pub fn lend(&mut self, buffer: impl FnOnce() -> Buffer) {
+        if self.input.capacity() == 0 {
+            self.input = buffer();
+        }
+    }
+
+    /// The buffer, if nothing is in it. The lane has no room then, but can still be inserted into.
+    pub fn give_back(&mut self) -> Option<Buffer> {
+        let has_one = self.input.capacity() > 0;
+        (has_one && self.input.data().is_empty()).then(|| {
+            let mut buffer = std::mem::replace(&mut self.input, Buffer::new(0));
+            buffer.clear();
+            buffer
+        })
+    }
+
     /// Forgets everything, for the next user of this lane.
     pub fn clear(&mut self) {
         self.input.clear();

@@ -284,6 +284,9 @@ impl ClientTask {
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
+        if let Some(buffer) = active.x.down.give_back() {
+            self.worker.give_buffer(buffer);
+        }
         active.began = None;
         active.statement_began = None;
         active.cancelling = None;

@@ -21,7 +21,8 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
     Config {
         path: path.to_owned(),
         listen: listen(),
-        workers: cores,
+        // docs/decisions/0001: more of them cost CPU long before one is too few.
+        workers: cores.div_ceil(2),
         max_client_conn: 10_000,
         max_server_conn: 0,
         // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
