@@ -12,11 +12,13 @@
 //! 3. When bytes arrive, [`session::detached`] answers what needs no server. Everything else makes
 //!    the task ask its [`pool`] for a server connection: [`pool::core`] decides who gets which.
 //! 4. [`session::upstream`] turns the client's messages into what this server connection must
-//!    see: [`sql`] tells which texts touch session state, [`session::settings`] are replayed where
-//!    they differ, [`session::statement`]s are prepared where they are not.
+//!    see: [`sql`] tells which texts touch session state ([`session::special`]), settings are
+//!    replayed where they differ ([`session::settle`]), statements are prepared where they are not
+//!    ([`session::held`]).
 //! 5. [`session::downstream`] attributes each answer to what it answers ([`session::backlog`]) and
-//!    forwards, hides or replaces it. Bytes stay in their [`session::lane`] unless something has to
-//!    be inserted.
+//!    forwards, hides or replaces it, errors in [`session::failure`]; [`session::effects`] notes
+//!    what a completed statement has done. Bytes stay in their [`session::lane`] unless something
+//!    has to be inserted.
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!

@@ -134,10 +134,9 @@ pub struct ClientInfo {
     live: Live,
 }
 
-/// What changes while the client is served, in a cache line of its own: with many clients, reading
-/// two costs more than all that is done with them.
+/// What changes while the client is served, side by side in memory: with many clients, fetching a
+/// cache line costs more than all that is done with it.
 #[derive(Debug)]
-#[repr(align(64))]
 struct Live {
     /// [`Clock::millis`] at which the task wants to be woken.
     deadline: AtomicU64,

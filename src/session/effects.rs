@@ -22,6 +22,12 @@ impl Link<'_> {
             if matches!(effect, Effect::DeallocateAll) && !in_name_only {
                 self.server.forget_statements();
             }
+            if matches!(
+                effect,
+                Effect::DeallocateAll | Effect::Deallocate { .. } | Effect::DiscardAll
+            ) {
+                self.x.probe |= self.client.pins.contains(Pin::Prepared);
+            }
             self.apply_one(effect);
         }
     }

@@ -50,9 +50,10 @@ impl Link<'_> {
                 if let Some(Expect::Prepared(s)) = self.server.backlog.head() {
                     let s = Arc::clone(s);
                     self.server.drop_held(&s);
-                    self.x.prepare_error = self.x.down.unscanned().get(..total).map(<[u8]>::to_vec);
+                    self.keep_prepare_error(total);
+                } else {
+                    self.x.down.skip(total);
                 }
-                self.x.down.skip(total);
             }
             Some(Expect::Rejected(_)) => self.rejected(total),
             Some(Expect::Query(plan)) => {
@@ -73,6 +74,12 @@ impl Link<'_> {
             }
             Some(_) => self.extended_error(total, outdated),
         }
+    }
+
+    /// A statement of ours could not be prepared: the client will be told when it is to be run.
+    fn keep_prepare_error(&mut self, total: usize) {
+        self.x.prepare_error = self.x.down.unscanned().get(..total).map(<[u8]>::to_vec);
+        self.x.down.skip(total);
     }
 
     fn rejected(&mut self, total: usize) {
@@ -104,6 +111,12 @@ impl Link<'_> {
     /// An error in an extended query: the server skips to the next Sync.
     fn extended_error(&mut self, total: usize, outdated: bool) {
         self.roll_back_settings();
+        let sync = self.server.backlog.iter().find(|e| e.is_sync());
+        if matches!(sync, Some(Expect::QuietSync)) {
+            // Nothing of this the client has sent.
+            self.keep_prepare_error(total);
+            return self.skip_to_sync();
+        }
         if let Some(Expect::Execute(Some(statement))) = self.server.head() {
             let statement = Arc::clone(statement);
             self.failed(statement.effects.as_deref().unwrap_or_default());

@@ -4,9 +4,9 @@
 //! A client's [`client::ClientState`] outlives its transactions; a server connection's
 //! [`server::ServerState`] outlives its clients. While one is lent to the other they are linked
 //! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
-//! [`settle`] has brought it to the client's settings and with the prepared statements of [`held`], and [`downstream`] turns the server's answers into what this
-//! client must see, errors in [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that
-//! are still owed.
+//! [`settle`] has brought it to the client's settings, and with the prepared statements of
+//! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
+//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed.
 
 pub mod backlog;
 pub mod buffer;

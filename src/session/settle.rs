@@ -69,6 +69,7 @@ impl Link<'_> {
         self.server.unnamed = 0;
         encode::query(self.x.up.insert(), selects.join(";").as_bytes());
         self.server.backlog.push(Expect::Values);
+        self.server.backlog.unsettle();
     }
 
     /// Asks what pins the session.
@@ -77,6 +78,7 @@ impl Link<'_> {
         self.server.unnamed = 0;
         encode::query(self.x.up.insert(), PROBE.as_bytes());
         self.server.backlog.push(Expect::Probe);
+        self.server.backlog.unsettle();
     }
 
     /// The client is linked to this server connection from now on. Where their settings differ,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::backlog::{Expect, Naming, Plan};
 use super::detached::ABORTED;
 use super::link::Link;
+use super::pins::Pin;
 use super::server::Copy;
 use super::statement::{OUR_NAMES, Source, Statement, Traits};
 use super::upstream::{Body, ClientViolation, malformed};
@@ -248,6 +249,8 @@ impl Link<'_> {
     fn local_deallocate(&self, statements: &[sql::Statement]) -> Option<&'static str> {
         let [statement] = statements else { return None };
         match statement.effects.as_slice() {
+            // One that the client pins the connection with is there by its own name.
+            [Effect::DeallocateAll] if self.client.pins.contains(Pin::Prepared) => None,
             [Effect::DeallocateAll] => Some("DEALLOCATE ALL"),
             [Effect::Deallocate { name, .. }] => {
                 self.client.statement(name.as_bytes()).map(|_| "DEALLOCATE")
