@@ -344,6 +344,16 @@ fn an_unused_connection_is_checked_first() {
         }
         assert_eq!(called(&mut admin) - before, checks, "delay {delay}");
     }
+    // Of several that were idle, only the one that is wanted.
+    let general = format!("default_pool_size = 3\nserver_check_delay = '300ms'\n{check}");
+    let weir = Pgweir::start(pg.port, &general);
+    let mut clients = [weir.client(), weir.client(), weir.client()];
+    clients.iter_mut().for_each(|c| drop(c.query("begin")));
+    clients.iter_mut().for_each(|c| drop(c.query("commit")));
+    let before = called(&mut admin);
+    std::thread::sleep(Duration::from_millis(500));
+    clients[0].query("select 1");
+    assert_eq!(called(&mut admin) - before, 1);
     // One that fails its check is replaced, and the client does not notice.
     let general = "default_pool_size = 1\nserver_check_delay = 0\n\
                    server_check_query = \"select 1/(nextval('checks') % 2)\"";

@@ -140,13 +140,18 @@ impl<S, W: Clone> Core<S, W> {
         if self.limits.max_queue > 0 && self.waiting >= self.limits.max_queue {
             return Checkout::Refused;
         }
+        Checkout::Wait(self.wait(home, now, waker))
+    }
+
+    /// A place in the queue, full or not: for a client whose connection is only being checked.
+    pub fn wait(&mut self, home: usize, now: Instant, waker: &W) -> Ticket {
         let ticket = self.new_slot(Slot::Waiting {
             waker: waker.clone(),
             since: now,
         });
         self.queues[home].push_back(ticket);
         self.waiting += 1;
-        Checkout::Wait(ticket)
+        ticket
     }
 
     fn take_idle(&mut self, home: usize, prefer: impl Fn(&S) -> bool) -> Option<S> {

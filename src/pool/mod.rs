@@ -180,7 +180,12 @@ impl Pool {
                 Checkout::Ready(mut server) => match self.fitness(&mut server, now) {
                     Fitness::Fit => return Checkout::Ready(server),
                     Fitness::Dead(why) => self.discard(server, why),
-                    Fitness::Unproved => self.recycle(server, recycle::Work::Check),
+                    Fitness::Unproved => {
+                        // In the queue first: the check may be over at once.
+                        let ticket = self.core.lock().wait(index, now, waker);
+                        self.recycle(server, recycle::Work::Check);
+                        return Checkout::Wait(ticket);
+                    }
                 },
                 waiting => {
                     if starved {
