@@ -1,0 +1,3 @@
+//! The query cache.
+
+pub mod facts;
