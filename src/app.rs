@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::console::{Actions, Console, ShutdownMode};
@@ -84,6 +84,8 @@ pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> anyhow::Result<()> {
+    // Before anybody can reach us: a signal without a handler would end the process.
+    let caught = Signals::catch().context("cannot handle signals")?;
     let config = Arc::new(config);
     let (orders, mut inbox) = mpsc::unbounded_channel();
     let door = build(&config, &workers, &set_level, orders.clone())?;
@@ -109,7 +111,7 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
     tokio::spawn(Arc::clone(&door.console).keep_averages());
     tokio::spawn(maintain::run(Arc::clone(&door.pools)));
     tokio::spawn(sweep(Arc::clone(&door)));
-    tokio::spawn(signals(Arc::clone(&door), set_level, orders));
+    tokio::spawn(signals(Arc::clone(&door), set_level, orders, caught));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),
@@ -216,20 +218,34 @@ async fn sweep(door: Arc<Door>) {
     }
 }
 
-async fn signals(door: Arc<Door>, set_level: SetLevel, orders: mpsc::UnboundedSender<Order>) {
-    let streams = (
-        signal(SignalKind::hangup()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::quit()),
-    );
-    let (Ok(mut hup), Ok(mut term), Ok(mut int), Ok(mut quit)) = streams else {
-        tracing::error!("cannot handle signals");
-        return;
-    };
+/// What the process is sent from outside.
+struct Signals {
+    hup: Signal,
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hup: signal(SignalKind::hangup())?,
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+}
+
+async fn signals(
+    door: Arc<Door>,
+    set_level: SetLevel,
+    orders: mpsc::UnboundedSender<Order>,
+    mut caught: Signals,
+) {
     loop {
         let order = tokio::select! {
-            _ = hup.recv() => {
+            _ = caught.hup.recv() => {
                 let (door, set_level) = (Arc::clone(&door), Arc::clone(&set_level));
                 let reload = move || reload_config(&door, &set_level);
                 match tokio::task::spawn_blocking(reload).await {
@@ -239,9 +255,9 @@ async fn signals(door: Arc<Door>, set_level: SetLevel, orders: mpsc::UnboundedSe
                 }
                 continue;
             }
-            _ = term.recv() => Order::Drain,
-            _ = int.recv() => Order::Drain,
-            _ = quit.recv() => Order::Now,
+            _ = caught.term.recv() => Order::Drain,
+            _ = caught.int.recv() => Order::Drain,
+            _ = caught.quit.recv() => Order::Now,
         };
         if orders.send(order).is_err() {
             return;

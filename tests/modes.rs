@@ -154,12 +154,14 @@ fn modes_by_pool_and_by_user() {
     for (user, database, mode) in cases {
         let mut client = weir.connect(user, database);
         client.query("select 1");
-        let pools = weir.show("POOLS");
-        let ours = |r: &&Row| r["user"] == user && r["database"] == database;
-        let row = pools.iter().find(ours).unwrap();
-        assert_eq!(row["pool_mode"], mode, "{user} {database}");
+        let ours = |r: &Row| r["user"] == user && r["database"] == database;
+        let row = || weir.show("POOLS").into_iter().find(ours).unwrap();
+        assert_eq!(row()["pool_mode"], mode, "{user} {database}");
         let kept = if mode == "session" { "1" } else { "0" };
-        assert_eq!(row["sv_active"], kept, "{user} {database}");
+        // The answer goes out before the connection goes back.
+        until(&format!("{user} {database}: {kept} kept"), || {
+            row()["sv_active"] == kept
+        });
         client.query("begin");
         let alive = client.query("rollback").status() == Some('I');
         assert_eq!(alive, mode != "statement", "{user} {database}");
@@ -169,13 +171,13 @@ fn modes_by_pool_and_by_user() {
 #[test]
 fn query_timeout_cancels_and_the_connection_lives() {
     let pg = shared_postgres();
-    let weir = Pgweir::start(pg.port, "default_pool_size = 2\nquery_timeout = '300ms'");
+    let weir = Pgweir::start(pg.port, "default_pool_size = 2\nquery_timeout = '1s'");
     let mut client = weir.client();
     let began = Instant::now();
     let answer = client.query("select pg_sleep(10)");
     assert_eq!((&*code(&answer), answer.status()), ("57014", Some('I')));
     assert!(error_text(&answer).contains("query_timeout"));
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(9));
     // In a transaction it fails the transaction; in the extended protocol up to Sync.
     client.query("begin");
     let slow = [
@@ -294,7 +296,7 @@ fn transaction_timeout_ends_the_transaction() {
         if answer.code().is_some() {
             break answer;
         }
-        assert!(began.elapsed() < Duration::from_secs(3));
+        assert!(began.elapsed() < Duration::from_secs(9));
     };
     assert_eq!((&*code(&answer), answer.status()), ("25P04", Some('E')));
     client.query("rollback");
@@ -371,16 +373,16 @@ fn idle_clients_are_closed() {
 #[test]
 fn a_login_has_its_time() {
     let pg = shared_postgres();
-    let weir = Pgweir::start(pg.port, "client_login_timeout = '300ms'");
+    let weir = Pgweir::start(pg.port, "client_login_timeout = '2s'");
     let mut silent = Wire::raw(weir.port).unwrap();
     let began = Instant::now();
     assert_eq!(last_words(&mut silent).len(), 0);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(20));
     until("it is logged", || {
         weir.log().contains("client_login_timeout")
     });
     let mut client = weir.client();
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(client.query("select 1").value(), "1", "only logins");
 }
 
@@ -396,6 +398,6 @@ fn a_server_that_does_not_answer_is_given_up() {
     let began = Instant::now();
     let (code, text) = refusal(weir.port, "postgres", "postgres");
     assert_eq!(code, "08006", "{text}");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(9));
     weir.assert_quiet();
 }

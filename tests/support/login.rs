@@ -98,7 +98,7 @@ impl Pgweir {
             child,
             scratch,
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while !weir.log().contains("pgweir is ready") {
             assert!(Instant::now() < deadline, "{}", weir.log());
             std::thread::sleep(Duration::from_millis(20));
@@ -140,7 +140,7 @@ fn write_config(dir: &Path, port: u16, rest: &str) {
 }
 
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -226,7 +226,7 @@ impl Wire {
     pub fn raw_unix(dir: &Path, port: u16) -> UnixWire {
         let path = dir.join(format!(".s.PGSQL.{port}"));
         let stream = std::os::unix::net::UnixStream::connect(path).unwrap();
-        let limit = Some(Duration::from_secs(20));
+        let limit = Some(Duration::from_secs(60));
         stream.set_read_timeout(limit).unwrap();
         UnixWire(stream)
     }

@@ -124,7 +124,7 @@ impl Postgres {
             .stderr(log)
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while Wire::try_connect(port, "postgres", "postgres").is_err() {
             assert!(Instant::now() < deadline, "PostgreSQL does not start");
             std::thread::sleep(Duration::from_millis(50));
@@ -188,7 +188,7 @@ impl Pgweir {
             child,
             scratch,
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "{}", weir.log());
             std::thread::sleep(Duration::from_millis(20));
@@ -222,7 +222,7 @@ impl Pgweir {
 
     /// Waits until no server connection is lent and nobody waits: nothing has leaked.
     pub fn assert_quiet(&self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             // cl_waiting; sv_active and sv_tested.
             let (waiting, lent) = (self.pool(3), self.pool(6) + self.pool(11));
@@ -341,7 +341,7 @@ pub fn startup(version: u32, pairs: &[(&str, &str)]) -> Vec<u8> {
 impl Wire {
     pub fn raw(port: u16) -> io::Result<Wire> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_nodelay(true)?;
         Ok(Wire {
             stream,
@@ -415,7 +415,7 @@ impl Wire {
 
     /// Asks until the answer's first value is `expected`.
     pub fn wait_for(&mut self, sql: &str, expected: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while self.query(sql).value() != expected {
             assert!(
                 Instant::now() < deadline,
