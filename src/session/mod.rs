@@ -19,6 +19,7 @@ pub mod held;
 pub mod lane;
 pub mod link;
 pub mod pins;
+pub mod recording;
 pub mod reported;
 pub mod server;
 pub mod settings;

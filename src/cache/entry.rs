@@ -1,0 +1,126 @@
+//! A remembered reply: the server's own frames, and what they depend on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::mark::Snapshot;
+
+/// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the
+/// store's tables and queues. Measured (`tests/cache_memory.rs`).
+pub const OVERHEAD: usize = 512;
+
+#[derive(Debug)]
+pub struct Entry {
+    pub key: Box<[u8]>,
+    /// RowDescription, if it was asked for.
+    pub description: Option<Box<[u8]>>,
+    /// DataRows and CommandComplete.
+    pub rows: Box<[u8]>,
+    pub snapshot: Snapshot,
+    /// Milliseconds on the process's clock.
+    pub filled: u64,
+    /// From then on it is not given any more, except while somebody gets a new one.
+    pub expires: u64,
+    /// From then on not even then.
+    pub stale_until: u64,
+    hits: AtomicU64,
+    /// The moment until which somebody is taken to be getting a new one.
+    renewing: AtomicU64,
+}
+
+/// Somebody who was told to get a new one is given this long, in milliseconds.
+const RENEWAL: u64 = 10_000;
+
+/// Whether an entry can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    Fresh,
+    /// Its time is over, but somebody is getting a new one.
+    Stale,
+    Over,
+}
+
+impl Entry {
+    pub fn new(
+        key: Box<[u8]>,
+        description: Option<Box<[u8]>>,
+        rows: Box<[u8]>,
+        snapshot: Snapshot,
+        times: [u64; 3],
+    ) -> Entry {
+        let [filled, expires, stale_until] = times;
+        Entry {
+            key,
+            description,
+            rows,
+            snapshot,
+            filled,
+            expires,
+            stale_until,
+            hits: AtomicU64::new(0),
+            renewing: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes of memory.
+    pub fn weight(&self) -> usize {
+        let description = self.description.as_ref().map_or(0, |d| d.len());
+        OVERHEAD + self.key.len() + description + self.rows.len() + self.snapshot.weight()
+    }
+
+    /// Asked by one who will get a new one if it is [`Age::Over`].
+    #[inline]
+    pub fn age(&self, now: u64) -> Age {
+        if now < self.expires {
+            return Age::Fresh;
+        }
+        if now >= self.stale_until {
+            return Age::Over;
+        }
+        let renewing = self.renewing.load(Ordering::Relaxed);
+        let taken = now >= renewing
+            && self
+                .renewing
+                .compare_exchange(
+                    renewing,
+                    now + RENEWAL,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok();
+        if taken { Age::Over } else { Age::Stale }
+    }
+
+    pub fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mark::{Marks, Snapshot};
+    use super::*;
+
+    #[test]
+    fn one_renews_while_the_others_get_the_old_one() {
+        let marks: Marks = Vec::new().into();
+        let snapshot = Snapshot::take(&marks).unwrap();
+        let entry = Entry::new(
+            Box::default(),
+            None,
+            Box::default(),
+            snapshot,
+            [0, 100, 50_000],
+        );
+        assert_eq!(entry.age(99), Age::Fresh);
+        assert_eq!(entry.age(100), Age::Over);
+        assert_eq!(entry.age(101), Age::Stale);
+        // That one has failed.
+        assert_eq!(entry.age(101 + RENEWAL), Age::Over);
+        assert_eq!(entry.age(102 + RENEWAL), Age::Stale);
+        assert_eq!(entry.age(50_000), Age::Over);
+    }
+}

@@ -1,0 +1,122 @@
+//! What is to be done about a text: what it changes, and whether its answer may be remembered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Oid;
+use super::catalog::{Catalog, Effect, SearchPath, Verdict};
+use super::facts::{Facts, Refusal, Says};
+use super::mark::{Mark, Marks};
+use super::space::Space;
+use super::writes::Change;
+
+#[derive(Debug)]
+pub struct Judged {
+    pub doings: Box<[Doing]>,
+    /// It changes nothing, as far as one can tell, and does not end a transaction: by far the most
+    /// frequent case.
+    pub harmless: bool,
+    pub may_commit: bool,
+    pub read: Result<Plan, Refusal>,
+    /// How often it was looked for in vain, for the console.
+    pub refused: AtomicU64,
+}
+
+/// What one statement does to the data.
+#[derive(Debug)]
+pub enum Doing {
+    Changes(Change),
+    /// SQL `EXECUTE`.
+    Executes(Box<str>),
+}
+
+/// A statement whose answer may be remembered.
+#[derive(Debug)]
+pub struct Plan {
+    /// The database as a whole, and every relation that the answer depends on.
+    pub marks: Marks,
+    /// Relations that it names, for rules.
+    pub tables: Box<[Oid]>,
+}
+
+impl Judged {
+    pub fn new(space: &Space, verdict: Verdict) -> Judged {
+        let mark = |oid: &Oid| space.mark(*oid);
+        let may_commit = verdict.statements.iter().any(|s| s.may_commit);
+        let doings = verdict.statements.into_iter().filter_map(|s| match s.effect {
+            Effect::Nothing => None,
+            Effect::Writes(oids) => {
+                let marks = oids.iter().map(mark).collect();
+                Some(Doing::Changes(Change::Relations(marks)))
+            }
+            Effect::Executes(name) => Some(Doing::Executes(name)),
+            Effect::Everything(_) => {
+                Some(Doing::Changes(Change::Everything { schema: true }))
+            }
+        });
+        let doings: Box<[Doing]> = doings.collect();
+        let read = verdict.read.map(|plan| {
+            let whole = std::iter::once(Arc::clone(space.whole()));
+            let marks: Vec<Arc<Mark>> = whole.chain(plan.relations.iter().map(mark)).collect();
+            Plan {
+                marks: marks.into(),
+                tables: plan.tables.into(),
+            }
+        });
+        Judged {
+            harmless: doings.is_empty() && !may_commit,
+            doings,
+            may_commit,
+            read,
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Without knowledge of the catalogs, only what the text itself says.
+    pub fn without_catalog(facts: &Facts) -> Judged {
+        let doing = |says: &Says| match says {
+            Says::Nothing => None,
+            Says::Executes(name) => Some(Doing::Executes(name.clone())),
+            Says::Reads | Says::Writes(_) => {
+                Some(Doing::Changes(Change::Everything { schema: false }))
+            }
+            Says::Anything(_) => Some(Doing::Changes(Change::Everything { schema: true })),
+        };
+        let doings: Box<[Doing]> = facts.statements.iter().filter_map(|s| doing(&s.says)).collect();
+        let may_commit = facts.statements.iter().any(|s| s.may_commit);
+        Judged {
+            harmless: doings.is_empty() && !may_commit,
+            doings,
+            may_commit,
+            read: Err(Refusal::NoCatalog),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// A text that cannot be looked at: it may do anything.
+    pub fn unknown() -> Judged {
+        let change = Change::Everything { schema: true };
+        Judged {
+            doings: [Doing::Changes(change)].into(),
+            harmless: false,
+            may_commit: true,
+            read: Err(Refusal::TooLong),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    pub fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Judges a text by what is known of the catalogs.
+pub fn judge(
+    space: &Space,
+    catalog: &Catalog,
+    facts: &Facts,
+    path: &SearchPath,
+    declared: &super::catalog::Declared,
+) -> Judged {
+    Judged::new(space, catalog.judge(facts, path, declared))
+}

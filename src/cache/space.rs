@@ -1,0 +1,107 @@
+//! One database on one server, whichever pools lead there: what its writes invalidate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Oid;
+use super::flight::Flights;
+use super::mark::Mark;
+
+/// So long a relation stays pending after the connection of a committing transaction was lost: its
+/// server process may still be at the commit.
+const DOUBT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Space {
+    /// For people: `dbname at host:port`.
+    pub name: Box<str>,
+    whole: Arc<Mark>,
+    relations: RwLock<HashMap<Oid, Arc<Mark>, foldhash::fast::RandomState>>,
+    /// Counts what may have changed the schema.
+    schema: AtomicU64,
+    doubts: Mutex<Vec<(Instant, Vec<Arc<Mark>>)>>,
+    pub flights: Flights,
+    pub invalidations: Invalidations,
+}
+
+/// How often which kind of write has invalidated something.
+#[derive(Debug, Default)]
+pub struct Invalidations {
+    pub relations: AtomicU64,
+    pub everything: AtomicU64,
+    pub flushes: AtomicU64,
+    pub in_doubt: AtomicU64,
+}
+
+impl Space {
+    pub fn new(name: String) -> Arc<Space> {
+        Arc::new(Space {
+            name: name.into(),
+            whole: Mark::new(0),
+            relations: RwLock::default(),
+            schema: AtomicU64::new(1),
+            doubts: Mutex::default(),
+            flights: Flights::default(),
+            invalidations: Invalidations::default(),
+        })
+    }
+
+    /// The mark of the database as a whole: every answer depends on it.
+    pub fn whole(&self) -> &Arc<Mark> {
+        &self.whole
+    }
+
+    /// The mark of a relation, the same for as long as the process lives.
+    pub fn mark(&self, oid: Oid) -> Arc<Mark> {
+        if let Some(mark) = self.relations.read().get(&oid) {
+            return Arc::clone(mark);
+        }
+        let mut relations = self.relations.write();
+        Arc::clone(relations.entry(oid).or_insert_with(|| Mark::new(oid)))
+    }
+
+    /// All relations that were ever read or written through pgweir.
+    pub fn relations(&self) -> Vec<Arc<Mark>> {
+        self.relations.read().values().cloned().collect()
+    }
+
+    /// A number that changes whenever the schema may have changed.
+    pub fn schema(&self) -> u64 {
+        self.schema.load(Ordering::SeqCst)
+    }
+
+    pub fn schema_may_change(&self) {
+        self.schema.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Everything that is remembered of this database is outdated from now on.
+    pub fn flush(&self) {
+        self.invalidations.flushes.fetch_add(1, Ordering::Relaxed);
+        self.whole.bump();
+    }
+
+    /// A connection was lost while these may have been committed.
+    pub fn doubt(&self, marks: Vec<Arc<Mark>>) {
+        self.invalidations.in_doubt.fetch_add(1, Ordering::Relaxed);
+        marks.iter().for_each(|m| m.bump());
+        self.doubts.lock().push((Instant::now() + DOUBT, marks));
+    }
+
+    /// Ends the doubts that are old enough. To be called from time to time.
+    pub fn settle_doubts(&self, now: Instant) {
+        self.doubts.lock().retain(|(until, marks)| {
+            if now < *until {
+                return true;
+            }
+            marks.iter().for_each(|m| {
+                m.bump();
+                m.end();
+            });
+            false
+        });
+    }
+}

@@ -1,0 +1,211 @@
+//! What the open transaction of a server connection has written.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::mark::Mark;
+use super::space::Space;
+
+/// Belongs to the server connection, because the transaction does: a client may be gone before it
+/// is over.
+///
+/// Dropped with a commit under way, the outcome is in doubt, and counts as a commit.
+#[derive(Debug, Default)]
+pub struct Writes {
+    space: Option<Arc<Space>>,
+    marks: Vec<Arc<Mark>>,
+    /// So many of the marks are pending.
+    published: usize,
+    /// The schema may have changed.
+    schema: bool,
+    /// What [`Space::schema`] was when the first of them was noted.
+    schema_before: u64,
+}
+
+/// What a statement may change.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Relations(Box<[Arc<Mark>]>),
+    /// It cannot be told what; with `schema` perhaps even tables and functions themselves.
+    Everything {
+        schema: bool,
+    },
+}
+
+impl Writes {
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// A statement that does this is about to be forwarded.
+    pub fn note(&mut self, space: &Arc<Space>, change: &Change) {
+        if self.marks.is_empty() {
+            self.space = Some(Arc::clone(space));
+            self.schema_before = space.schema();
+        }
+        match change {
+            Change::Relations(marks) => marks.iter().for_each(|m| self.add(m)),
+            Change::Everything { schema } => {
+                self.add(space.whole());
+                if *schema && !self.schema {
+                    self.schema = true;
+                    space.schema_may_change();
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, mark: &Arc<Mark>) {
+        if !self.marks.iter().any(|m| Arc::ptr_eq(m, mark)) {
+            self.marks.push(Arc::clone(mark));
+        }
+    }
+
+    /// What is about to be forwarded may commit what was noted.
+    pub fn publish(&mut self) {
+        for mark in &self.marks[self.published..] {
+            mark.begin();
+        }
+        self.published = self.marks.len();
+    }
+
+    /// The transaction is over, committed perhaps.
+    pub fn end(&mut self) {
+        let Some(space) = self.space.take() else {
+            return;
+        };
+        let whole = self.marks.iter().any(|m| Arc::ptr_eq(m, space.whole()));
+        if self.schema {
+            // Before anything is settled: who finds nothing pending must find this.
+            space.schema_may_change();
+        } else if !whole && space.schema() != self.schema_before {
+            // It may have been judged by a schema that was another one when it ran.
+            space.whole().bump();
+        }
+        let counter = if whole {
+            &space.invalidations.everything
+        } else {
+            &space.invalidations.relations
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.marks.iter().for_each(|m| m.bump());
+        let published = std::mem::take(&mut self.published);
+        self.marks[..published].iter().for_each(|m| m.end());
+        self.marks.clear();
+        self.schema = false;
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        let Some(space) = self.space.take() else {
+            return;
+        };
+        if self.schema {
+            space.schema_may_change();
+        }
+        // What was never published was never committed: the server rolls it back.
+        self.marks.truncate(self.published);
+        if !self.marks.is_empty() {
+            space.doubt(std::mem::take(&mut self.marks));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mark::{Marks, Snapshot};
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn relations(space: &Space, oids: &[u32]) -> Change {
+        Change::Relations(oids.iter().map(|o| space.mark(*o)).collect())
+    }
+
+    fn reads(space: &Space, oids: &[u32]) -> Marks {
+        let own = oids.iter().map(|o| space.mark(*o));
+        std::iter::once(Arc::clone(space.whole()))
+            .chain(own)
+            .collect()
+    }
+
+    #[test]
+    fn a_write_counts_from_its_publication_to_its_end() {
+        let space = Space::new("d".to_owned());
+        let (a, b) = (reads(&space, &[1]), reads(&space, &[2]));
+        let (on_a, on_b) = (Snapshot::take(&a).unwrap(), Snapshot::take(&b).unwrap());
+        let mut writes = Writes::default();
+        writes.note(&space, &relations(&space, &[1, 1]));
+        assert!(on_a.holds(), "an open transaction changes nothing yet");
+        writes.publish();
+        assert!(!on_a.holds() && on_b.holds());
+        writes.note(&space, &relations(&space, &[2]));
+        assert!(on_b.holds());
+        writes.end();
+        assert!(on_a.is_outdated() && on_b.is_outdated());
+        assert!(Snapshot::take(&a).is_some() && Snapshot::take(&b).is_some());
+        // Nothing is left over for the next transaction.
+        let (on_a, on_b) = (Snapshot::take(&a).unwrap(), Snapshot::take(&b).unwrap());
+        writes.end();
+        drop(writes);
+        assert!(on_a.holds() && on_b.holds());
+    }
+
+    #[test]
+    fn everything_is_every_relation_and_perhaps_the_schema() {
+        let space = Space::new("d".to_owned());
+        let a = reads(&space, &[1]);
+        let schema = space.schema();
+        let mut writes = Writes::default();
+        writes.note(&space, &Change::Everything { schema: false });
+        writes.publish();
+        assert!(Snapshot::take(&a).is_none());
+        writes.end();
+        assert_eq!(space.schema(), schema);
+        writes.note(&space, &Change::Everything { schema: true });
+        let during = space.schema();
+        assert_ne!(during, schema);
+        writes.publish();
+        writes.end();
+        assert_ne!(
+            space.schema(),
+            during,
+            "what was read meanwhile is outdated, too"
+        );
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_a_doubt_if_a_commit_was_under_way() {
+        let space = Space::new("d".to_owned());
+        let a = reads(&space, &[1]);
+        let before = Snapshot::take(&a).unwrap();
+        let mut writes = Writes::default();
+        writes.note(&space, &relations(&space, &[1]));
+        drop(writes);
+        assert!(before.holds(), "no commit was sent");
+        let mut writes = Writes::default();
+        writes.note(&space, &relations(&space, &[1]));
+        writes.publish();
+        drop(writes);
+        assert!(before.is_outdated());
+        assert!(Snapshot::take(&a).is_none());
+        space.settle_doubts(Instant::now());
+        assert!(Snapshot::take(&a).is_none());
+        space.settle_doubts(Instant::now() + Duration::from_secs(60));
+        assert!(Snapshot::take(&a).is_some());
+    }
+
+    #[test]
+    fn a_schema_that_changed_meanwhile_makes_a_write_one_of_everything() {
+        let space = Space::new("d".to_owned());
+        let other = reads(&space, &[7]);
+        let before = Snapshot::take(&other).unwrap();
+        let mut writes = Writes::default();
+        writes.note(&space, &relations(&space, &[1]));
+        space.schema_may_change();
+        writes.publish();
+        writes.end();
+        assert!(before.is_outdated());
+    }
+}
