@@ -9,8 +9,8 @@
 //!    it in. All that happens on the control runtime.
 //! 2. From then on the client lives on one relay [`worker`], as a [`client::task::ClientTask`]: the
 //!    spine of pgweir. Idle clients hold no buffers.
-//! 3. When bytes arrive, [`session::detached`] answers what needs no server. Everything else makes
-//!    the task ask its [`pool`] for a server connection: [`pool::core`] decides who gets which.
+//! 3. When bytes arrive, [`session::detached`] answers what needs no server, and the [`cache`] what
+//!    it remembers. Everything else makes the task ask its [`pool`] for a server connection: [`pool::core`] decides who gets which.
 //! 4. [`session::upstream`] turns the client's messages into what this server connection must
 //!    see: [`sql`] tells which texts touch session state ([`session::special`]), settings are
 //!    replayed where they differ ([`session::settle`]), statements are prepared where they are not
@@ -28,7 +28,7 @@
 //!
 //! # Rules of the house
 //!
-//! [`protocol`], [`sql`], [`session`], [`auth`] and [`pool::core`] are pure: no sockets, no clock,
+//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`] and all of [`cache`] are pure: no sockets, no clock,
 //! no configuration of their own. There is no global state; [`app`] makes everything once and hands
 //! it on.
 

@@ -84,6 +84,7 @@ impl Session {
             registry: &self.registry,
             session_state: SessionStatePolicy::Pin,
             statements_only: false,
+            cache: None,
             max_packet_size: usize::MAX,
         };
         feed(&mut self.x.up, request);

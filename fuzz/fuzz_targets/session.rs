@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
             _ => SessionStatePolicy::Pin,
         },
         statements_only: data.first() == Some(&1),
+        cache: None,
         max_packet_size: 4096,
     };
     let mut rest = data;

@@ -12,8 +12,19 @@ pub enum Command {
     Reconnect(Option<String>),
     KillClient(u64),
     Shutdown(super::console::ShutdownMode),
+    /// `SHOW CACHE FOR 'sql'`.
+    ExplainCache(String),
+    FlushCache(Flush),
     /// Nothing but blanks and semicolons.
     Empty,
+}
+
+/// What `CACHE FLUSH` forgets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flush {
+    All,
+    Database(String),
+    Table(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +40,10 @@ pub enum Show {
     Lists,
     Version,
     State,
+    Cache,
+    CacheTables,
+    CacheTop,
+    CacheDecisions,
 }
 
 const SHOWS: &[(&str, Show)] = &[
@@ -43,6 +58,7 @@ const SHOWS: &[(&str, Show)] = &[
     ("lists", Show::Lists),
     ("version", Show::Version),
     ("state", Show::State),
+    ("cache", Show::Cache),
 ];
 
 /// What drivers ask for after a login, and PgBouncer's answers.
@@ -61,12 +77,16 @@ const COMMANDS: &[&str] = &[
     "kill_client",
     "shutdown",
     "set",
+    "cache",
 ];
 
 /// # Errors
 /// The message for the client: what was not understood, and what is nearest to it.
 pub fn parse(text: &str) -> Result<Command, String> {
     use super::console::ShutdownMode;
+    if let Some(sql) = cache_for(text) {
+        return Ok(Command::ExplainCache(sql));
+    }
     let text = without_comments(text).to_lowercase();
     let words: Vec<&str> = text
         .trim_matches(|c: char| c.is_whitespace() || c == ';')
@@ -74,6 +94,14 @@ pub fn parse(text: &str) -> Result<Command, String> {
         .collect();
     match words[..] {
         [] => Ok(Command::Empty),
+        ["show", "cache", "tables"] => Ok(Command::Show(Show::CacheTables)),
+        ["show", "cache", "top"] => Ok(Command::Show(Show::CacheTop)),
+        ["show", "cache", "decisions"] => Ok(Command::Show(Show::CacheDecisions)),
+        ["cache", "flush"] | ["cache", "flush", "all"] => Ok(Command::FlushCache(Flush::All)),
+        ["cache", "flush", "database", name] => {
+            Ok(Command::FlushCache(Flush::Database(name.to_owned())))
+        }
+        ["cache", "flush", "table", name] => Ok(Command::FlushCache(Flush::Table(name.to_owned()))),
         ["show" | "select", what] => show(what),
         ["set", ..] => Ok(Command::SetIgnored),
         ["reload"] => Ok(Command::Reload),
@@ -92,6 +120,17 @@ pub fn parse(text: &str) -> Result<Command, String> {
             suggestion(first, COMMANDS.iter().copied())
         )),
     }
+}
+
+/// The statement in `SHOW CACHE FOR '...'`, in which quotes are doubled.
+fn cache_for(text: &str) -> Option<String> {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let (head, quoted) = text.split_once('\'')?;
+    let words = head.split_whitespace().map(str::to_lowercase);
+    if !words.eq(["show", "cache", "for"].map(str::to_owned)) {
+        return None;
+    }
+    Some(quoted.strip_suffix('\'')?.replace("''", "'"))
 }
 
 fn show(what: &str) -> Result<Command, String> {
@@ -166,6 +205,22 @@ mod tests {
             parse("show TimeZone"),
             Ok(Command::Parameter("timezone", "GMT"))
         );
+    }
+
+    #[test]
+    fn commands_of_the_cache() {
+        assert_eq!(parse("show cache;"), Ok(Command::Show(Show::Cache)));
+        assert_eq!(parse("SHOW CACHE TOP"), Ok(Command::Show(Show::CacheTop)));
+        assert_eq!(
+            parse("show cache for 'select ''A'' -- x';"),
+            Ok(Command::ExplainCache("select 'A' -- x".to_owned()))
+        );
+        assert_eq!(parse("cache flush"), Ok(Command::FlushCache(Flush::All)));
+        assert_eq!(
+            parse("CACHE FLUSH TABLE public.T"),
+            Ok(Command::FlushCache(Flush::Table("public.t".to_owned())))
+        );
+        assert!(parse("cache xyzzy").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::command::{self, Command};
+use super::command::{self, Command, Flush};
 use super::session::Answer;
 use super::show::{self, Table};
 use crate::client::directory::Directory;
@@ -156,7 +156,11 @@ impl Console {
         if !user.is_admin
             && !matches!(
                 command,
-                Command::Show(_) | Command::Parameter(..) | Command::SetIgnored | Command::Empty
+                Command::Show(_)
+                    | Command::ExplainCache(_)
+                    | Command::Parameter(..)
+                    | Command::SetIgnored
+                    | Command::Empty
             )
         {
             return Answer::Error(
@@ -167,6 +171,8 @@ impl Console {
         match command {
             Command::Empty => Answer::Empty,
             Command::Show(show) => Answer::Table(show::table(self, show)),
+            Command::ExplainCache(sql) => Answer::Table(show::cache::explain(self, &sql)),
+            Command::FlushCache(flush) => self.flush_cache(&flush),
             Command::Parameter(name, value) => Answer::Table(Table {
                 columns: vec![encode::Column {
                     name,
@@ -192,6 +198,40 @@ impl Console {
                 self.actions.shutdown(mode);
                 Answer::Done("SHUTDOWN", Vec::new())
             }
+        }
+    }
+
+    fn flush_cache(&self, flush: &Flush) -> Answer {
+        let mut found = *flush == Flush::All;
+        if found {
+            self.pools.caches().store().flush();
+        }
+        for pool in self.pools.all() {
+            let Some(cache) = pool.settings().cache.clone() else {
+                continue;
+            };
+            match flush {
+                Flush::All => cache.space.flush(),
+                Flush::Database(name) if **name == *pool.database => {
+                    found = true;
+                    cache.space.flush();
+                }
+                Flush::Database(_) => {}
+                Flush::Table(name) => {
+                    if let Some(oid) = cache.relation_oid(name) {
+                        found = true;
+                        cache.space.mark(oid).bump();
+                    }
+                }
+            }
+        }
+        if found {
+            Answer::Done("CACHE FLUSH", Vec::new())
+        } else {
+            Answer::Error(
+                sqlstate::PROTOCOL_VIOLATION,
+                "no cache knows a database or table of that name".into(),
+            )
         }
     }
 

@@ -4,12 +4,13 @@
 use self::sockets::{clients, servers};
 use super::command::Show;
 use super::console::Console;
-use crate::client::info::{ClientInfo, State};
+use crate::client::info::ClientInfo;
 use crate::config::{Database, Host};
 use crate::pool::stats::Totals;
 use crate::protocol::encode::Column;
 use crate::server::Activity;
 
+pub(super) mod cache;
 mod sockets;
 
 /// A result: columns and rows.
@@ -51,6 +52,10 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),
+        Show::Cache => cache::pools(console),
+        Show::CacheTables => cache::tables(console),
+        Show::CacheTop => cache::top(console),
+        Show::CacheDecisions => cache::decisions(console),
         Show::Version => Table {
             columns: columns(&[("version", 's')]),
             rows: vec![vec![s(concat!("pgweir ", env!("CARGO_PKG_VERSION")))]],
@@ -68,6 +73,9 @@ pub fn table(console: &Console, show: Show) -> Table {
 fn help() -> Table {
     let lines = [
         "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|USERS|LISTS|VERSION|STATE",
+        "SHOW CACHE [TABLES|TOP|DECISIONS]",
+        "SHOW CACHE FOR 'sql'",
+        "CACHE FLUSH [ALL|DATABASE name|TABLE name]",
         "RELOAD",
         "RECONNECT [database]",
         "KILL_CLIENT id",
@@ -90,11 +98,10 @@ fn pools(console: &Console) -> Table {
         });
         let tested = tested.count().min(counts.lent);
         let mine = |c: &&std::sync::Arc<ClientInfo>| c.database == pool.database;
-        let active = clients.iter().filter(mine);
-        // A waiting client is counted by the pool, which knows its own.
-        let active = active
-            .filter(|c| c.state() != State::Waiting && same_user(&pool.user, c, &pool))
-            .count();
+        let all = clients.iter().filter(mine);
+        let all = all.filter(|c| same_user(&pool.user, c, &pool)).count();
+        // Not by their own states: those are not all of the moment at which the pool was asked.
+        let active = all.saturating_sub(counts.waiting);
         let zero = || s(0);
         vec![
             s(&pool.database),

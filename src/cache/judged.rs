@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Oid;
 use super::catalog::{Catalog, Effect, SearchPath, Verdict};
-use super::facts::{Facts, Refusal, Says};
+use super::facts::{Facts, Refusal, Says, StatementFacts};
 use super::mark::{Mark, Marks};
 use super::space::Space;
 use super::writes::Change;
+
+/// Rows of some tables, but not the tables themselves.
+const UNKNOWN_ROWS: Change = Change::Everything { schema: false };
 
 #[derive(Debug)]
 pub struct Judged {
@@ -43,17 +46,18 @@ impl Judged {
     pub fn new(space: &Space, verdict: Verdict) -> Judged {
         let mark = |oid: &Oid| space.mark(*oid);
         let may_commit = verdict.statements.iter().any(|s| s.may_commit);
-        let doings = verdict.statements.into_iter().filter_map(|s| match s.effect {
-            Effect::Nothing => None,
-            Effect::Writes(oids) => {
-                let marks = oids.iter().map(mark).collect();
-                Some(Doing::Changes(Change::Relations(marks)))
-            }
-            Effect::Executes(name) => Some(Doing::Executes(name)),
-            Effect::Everything(_) => {
-                Some(Doing::Changes(Change::Everything { schema: true }))
-            }
-        });
+        let doings = verdict
+            .statements
+            .into_iter()
+            .filter_map(|s| match s.effect {
+                Effect::Nothing => None,
+                Effect::Writes(oids) => {
+                    let marks = oids.iter().map(mark).collect();
+                    Some(Doing::Changes(Change::Relations(marks)))
+                }
+                Effect::Executes(name) => Some(Doing::Executes(name)),
+                Effect::Everything(_) => Some(Doing::Changes(Change::Everything { schema: true })),
+            });
         let doings: Box<[Doing]> = doings.collect();
         let read = verdict.read.map(|plan| {
             let whole = std::iter::once(Arc::clone(space.whole()));
@@ -74,21 +78,40 @@ impl Judged {
 
     /// Without knowledge of the catalogs, only what the text itself says.
     pub fn without_catalog(facts: &Facts) -> Judged {
-        let doing = |says: &Says| match says {
+        let doing = |statement: &StatementFacts| match &statement.says {
             Says::Nothing => None,
             Says::Executes(name) => Some(Doing::Executes(name.clone())),
-            Says::Reads | Says::Writes(_) => {
-                Some(Doing::Changes(Change::Everything { schema: false }))
-            }
+            Says::Reads if statement.mentions.calls.is_empty() => None,
+            Says::Reads | Says::Writes(_) => Some(Doing::Changes(UNKNOWN_ROWS)),
             Says::Anything(_) => Some(Doing::Changes(Change::Everything { schema: true })),
         };
-        let doings: Box<[Doing]> = facts.statements.iter().filter_map(|s| doing(&s.says)).collect();
+        let doings: Box<[Doing]> = facts.statements.iter().filter_map(doing).collect();
         let may_commit = facts.statements.iter().any(|s| s.may_commit);
         Judged {
             harmless: doings.is_empty() && !may_commit,
             doings,
             may_commit,
             read: Err(Refusal::NoCatalog),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// The same text, while the schema may be another one: a write may have come to touch other
+    /// tables than it did.
+    pub fn in_another_schema(&self) -> Judged {
+        let doing = |doing: &Doing| match doing {
+            Doing::Executes(name) => Doing::Executes(name.clone()),
+            Doing::Changes(Change::Relations(_)) => Doing::Changes(UNKNOWN_ROWS),
+            Doing::Changes(change) => Doing::Changes(change.clone()),
+        };
+        Judged {
+            harmless: self.harmless,
+            doings: self.doings.iter().map(doing).collect(),
+            may_commit: self.may_commit,
+            read: match &self.read {
+                Ok(_) => Err(Refusal::NoCatalog),
+                Err(refusal) => Err(refusal.clone()),
+            },
             refused: AtomicU64::new(0),
         }
     }

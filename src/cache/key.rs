@@ -41,6 +41,12 @@ impl Key {
         self.bytes.extend_from_slice(part);
     }
 
+    /// Parts that were put together before.
+    #[inline]
+    pub fn raw(&mut self, parts: &[u8]) {
+        self.bytes.extend_from_slice(parts);
+    }
+
     /// To be called when all parts are there.
     #[inline]
     pub fn finish(&mut self, hasher: &KeyHasher) {

@@ -81,7 +81,9 @@ impl Memo {
     pub fn all(&self) -> Vec<(Box<[u8]>, Arc<Judged>)> {
         let shards = self.shards.iter().map(|s| s.lock());
         let each = shards.flat_map(|shard| {
-            let each = shard.iter().map(|(_, r)| (r.text.clone(), Arc::clone(&r.judged)));
+            let each = shard
+                .iter()
+                .map(|(_, r)| (r.text.clone(), Arc::clone(&r.judged)));
             each.collect::<Vec<_>>()
         });
         each.collect()

@@ -1,12 +1,31 @@
-//! The query cache.
+//! The query cache: answers from memory that the server itself could have given.
+//!
+//! * What a text does, and whether its answer may be remembered: [`analysis`] makes [`facts`] of the
+//!   text, [`catalog`] judges them by the server's catalogs, [`memo`] remembers what was [`judged`].
+//! * What makes an answer outdated: a [`space`] is one database; each of its relations has a
+//!   [`mark`], and the open transaction of a server connection its [`writes`].
+//! * What is remembered: [`entry`]s by [`key`] in the [`store`]; [`flight`]s are being asked for.
+//! * [`pool`] is the cache as one pool sees it, by its [`rules`]; [`request`] finds requests that
+//!   can be answered in what a client has sent. The client's task does the rest
+//!   (`client::task::cached`), and `session::tracking` tells of writes.
+//!
+//! No I/O here: the pool's maintenance fetches the catalogs.
 
 pub mod analysis;
+pub mod caches;
+pub mod catalog;
+pub mod counters;
 pub mod entry;
 pub mod facts;
 pub mod flight;
+pub mod judged;
 pub mod key;
 pub mod mark;
+pub mod memo;
+pub mod path;
+pub mod pool;
 pub mod request;
+pub mod rules;
 pub mod space;
 pub mod store;
 pub mod writes;

@@ -20,7 +20,9 @@ pub fn path_id(settings: &Settings, hash: impl Fn(&[&str]) -> u64) -> u64 {
 /// The schemas, in order; `pool_user` is who has logged in to the server.
 pub fn search_path(settings: &Settings, catalog: &Catalog, pool_user: &str) -> SearchPath {
     // Whoever is the user decides what "$user" is.
-    let role = settings.get("role").or(settings.get("session_authorization"));
+    let role = settings
+        .get("role")
+        .or(settings.get("session_authorization"));
     let user = match role {
         None => Some(pool_user.to_owned()),
         Some(setting) => last_value(&setting.replay),
@@ -56,7 +58,11 @@ fn inherited(catalog: &Catalog, pool_user: &str, user: Option<&str>) -> Option<V
 /// The value in a statement that sets one setting to one thing.
 fn last_value(sql: &str) -> Option<String> {
     let tokens: Vec<Token> = Lexer::new(sql.as_bytes(), true).collect();
-    if sql.trim_start().get(..6).is_some_and(|w| w.eq_ignore_ascii_case("select")) {
+    if sql
+        .trim_start()
+        .get(..6)
+        .is_some_and(|w| w.eq_ignore_ascii_case("select"))
+    {
         let strings = tokens.iter().filter(|t| t.kind == Kind::String);
         return strings.map(|t| literal(&sql[t.range()])).nth(1)?;
     }
@@ -130,16 +136,25 @@ mod tests {
             Some(schemas.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let known = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
-        assert_eq!(list("SET search_path TO a, \"B\" , 'c d'"), known(&["a", "B", "c d"]));
+        assert_eq!(
+            list("SET search_path TO a, \"B\" , 'c d'"),
+            known(&["a", "B", "c d"])
+        );
         assert_eq!(list("set session search_path = App"), known(&["app"]));
-        assert_eq!(list("SET search_path TO '$user', public"), known(&["$user", "public"]));
+        assert_eq!(
+            list("SET search_path TO '$user', public"),
+            known(&["$user", "public"])
+        );
         assert_eq!(
             list("SELECT pg_catalog.set_config('search_path', '\"$user\", A', false)"),
             known(&["$user", "a"])
         );
         assert_eq!(list("SET search_path TO DEFAULT"), None);
         assert_eq!(list("SET search_path TO ''"), known(&[""]));
-        assert_eq!(list("SELECT pg_catalog.set_config('search_path', '', false)"), known(&[]));
+        assert_eq!(
+            list("SELECT pg_catalog.set_config('search_path', '', false)"),
+            known(&[])
+        );
     }
 
     #[test]
@@ -147,7 +162,10 @@ mod tests {
         let user = |sql: &str| last_value(sql);
         assert_eq!(user("SET ROLE alice").as_deref(), Some("alice"));
         assert_eq!(user("SET ROLE \"Bob\"").as_deref(), Some("Bob"));
-        assert_eq!(user("SET SESSION AUTHORIZATION 'carol'").as_deref(), Some("carol"));
+        assert_eq!(
+            user("SET SESSION AUTHORIZATION 'carol'").as_deref(),
+            Some("carol")
+        );
         assert_eq!(user("SET \"role\" TO 'd''e'").as_deref(), Some("d'e"));
     }
 }

@@ -1,8 +1,8 @@
 //! One database on one server, whichever pools lead there: what its writes invalidate.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -15,6 +15,9 @@ use super::mark::Mark;
 /// server process may still be at the commit.
 const DOUBT: Duration = Duration::from_secs(30);
 
+/// Something that transactions hold.
+type Unfollowed = Weak<dyn std::any::Any + Send + Sync>;
+
 #[derive(Debug)]
 pub struct Space {
     /// For people: `dbname at host:port`.
@@ -24,6 +27,8 @@ pub struct Space {
     /// Counts what may have changed the schema.
     schema: AtomicU64,
     doubts: Mutex<Vec<(Instant, Vec<Arc<Mark>>)>>,
+    /// Held by transactions whose writes are not followed.
+    unfollowed: Mutex<Vec<Unfollowed>>,
     pub flights: Flights,
     pub invalidations: Invalidations,
 }
@@ -45,6 +50,7 @@ impl Space {
             relations: RwLock::default(),
             schema: AtomicU64::new(1),
             doubts: Mutex::default(),
+            unfollowed: Mutex::default(),
             flights: Flights::default(),
             invalidations: Invalidations::default(),
         })
@@ -91,8 +97,23 @@ impl Space {
         self.doubts.lock().push((Instant::now() + DOUBT, marks));
     }
 
+    /// Nothing is remembered before the last of the transactions is over that hold this: their
+    /// writes are not followed.
+    pub fn wait_for(&self, held: Unfollowed) {
+        self.whole.begin();
+        self.unfollowed.lock().push(held);
+    }
+
     /// Ends the doubts that are old enough. To be called from time to time.
     pub fn settle_doubts(&self, now: Instant) {
+        self.unfollowed.lock().retain(|held| {
+            let over = held.strong_count() == 0;
+            if over {
+                self.whole.bump();
+                self.whole.end();
+            }
+            !over
+        });
         self.doubts.lock().retain(|(until, marks)| {
             if now < *until {
                 return true;

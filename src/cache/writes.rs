@@ -16,6 +16,8 @@ pub struct Writes {
     marks: Vec<Arc<Mark>>,
     /// So many of the marks are pending.
     published: usize,
+    /// Something was sent that may commit, so what comes behind it may be committed, too.
+    exposed: bool,
     /// The schema may have changed.
     schema: bool,
     /// What [`Space::schema`] was when the first of them was noted.
@@ -62,19 +64,31 @@ impl Writes {
         }
     }
 
+    pub fn is_exposed(&self) -> bool {
+        self.exposed
+    }
+
     /// What is about to be forwarded may commit what was noted.
     pub fn publish(&mut self) {
+        self.exposed = true;
         for mark in &self.marks[self.published..] {
             mark.begin();
         }
         self.published = self.marks.len();
     }
 
-    /// The transaction is over, committed perhaps.
+    /// The transaction is over; what was published may have been committed.
     pub fn end(&mut self) {
+        self.exposed = false;
         let Some(space) = self.space.take() else {
             return;
         };
+        // The rest was rolled back: nothing was sent that could have committed it.
+        self.marks.truncate(self.published);
+        if self.marks.is_empty() {
+            self.schema = false;
+            return;
+        }
         let whole = self.marks.iter().any(|m| Arc::ptr_eq(m, space.whole()));
         if self.schema {
             // Before anything is settled: who finds nothing pending must find this.
@@ -90,9 +104,9 @@ impl Writes {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.marks.iter().for_each(|m| m.bump());
-        let published = std::mem::take(&mut self.published);
-        self.marks[..published].iter().for_each(|m| m.end());
+        self.marks.iter().for_each(|m| m.end());
         self.marks.clear();
+        self.published = 0;
         self.schema = false;
     }
 }
@@ -141,9 +155,15 @@ mod tests {
         writes.publish();
         assert!(!on_a.holds() && on_b.holds());
         writes.note(&space, &relations(&space, &[2]));
-        assert!(on_b.holds());
+        assert!(on_b.holds() && writes.is_exposed());
         writes.end();
-        assert!(on_a.is_outdated() && on_b.is_outdated());
+        assert!(
+            on_a.is_outdated() && on_b.holds(),
+            "what was not published was rolled back"
+        );
+        writes.note(&space, &relations(&space, &[2]));
+        writes.end();
+        assert!(on_b.holds() && !writes.is_exposed());
         assert!(Snapshot::take(&a).is_some() && Snapshot::take(&b).is_some());
         // Nothing is left over for the next transaction.
         let (on_a, on_b) = (Snapshot::take(&a).unwrap(), Snapshot::take(&b).unwrap());

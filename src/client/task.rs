@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::info::{ClientInfo, Clock, Control, Now, State};
+use crate::cache::key::Key;
 use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
@@ -34,6 +35,7 @@ use crate::session::link::{Exchange, Link, Rules};
 use crate::worker::Worker;
 
 mod attached;
+mod cached;
 mod end;
 mod io_steps;
 mod timeouts;
@@ -59,6 +61,12 @@ pub struct Active {
     cancelling: Option<timeouts::Expired>,
     /// The client's side cannot take more at the moment.
     blocked: bool,
+    /// Of the request that was looked for in memory last.
+    key: Key,
+    /// The answer that is on its way is to be kept.
+    fill: Option<Box<cached::Fill>>,
+    /// What another client has asked for has failed: ask for oneself.
+    alone: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +74,8 @@ enum Phase {
     /// No server connection; see [`detached`].
     Detached,
     Waiting(Ticket),
+    /// Another client has asked for the same.
+    Joined(Box<cached::Waiting>),
     Attached(Box<Server>),
 }
 
@@ -80,6 +90,9 @@ impl Default for Active {
             statement_began: None,
             cancelling: None,
             blocked: false,
+            key: Key::default(),
+            fill: None,
+            alone: false,
         }
     }
 }
@@ -94,6 +107,8 @@ impl Active {
         self.statement_began = None;
         self.cancelling = None;
         self.blocked = false;
+        self.fill = None;
+        self.alone = false;
     }
 }
 
@@ -233,6 +248,7 @@ impl ClientTask {
         match active.phase {
             Phase::Detached => self.step_detached(cx, now),
             Phase::Waiting(ticket) => self.step_waiting(cx, now, ticket),
+            Phase::Joined(_) => self.step_joined(cx, now),
             Phase::Attached(_) => self.step_attached(cx, now),
         }
     }
@@ -282,7 +298,7 @@ impl ClientTask {
         match wants {
             Err(violation) => Step::end(End::Violation(violation)),
             Ok(Wants::Terminate) => Step::end(End::Terminated),
-            Ok(Wants::Server) => self.begin_checkout(cx, now),
+            Ok(Wants::Server) => self.ask(cx, now),
             Ok(Wants::Bytes) if active.x.down.pending_len() > 0 => Step::Again,
             Ok(Wants::Bytes) => match self.fill_up(cx) {
                 Poll::Ready(Ok(Fill::Eof)) => Step::end(End::Eof),
@@ -318,6 +334,7 @@ impl ClientTask {
                 self.watch_while_waiting(cx, now, ticket)
             }
             Checkout::Refused => {
+                self.drop_fill();
                 let limit = self.pool.settings().limits.max_queue;
                 self.refuse(
                     sqlstate::TOO_MANY_CONNECTIONS,
@@ -332,6 +349,7 @@ impl ClientTask {
         match self.pool.take(ticket) {
             Granted::Server(server) => return self.attach(server, now),
             Granted::Failed => {
+                self.drop_fill();
                 self.set_detached(now);
                 return self.refuse_for_outage();
             }
@@ -353,6 +371,7 @@ impl ClientTask {
             Poll::Ready(Ok(Fill::Full)) => Step::Wait,
             Poll::Ready(gone) => {
                 self.pool.cancel_wait(ticket, self.worker.home());
+                self.drop_fill();
                 self.set_detached(now);
                 Step::end(gone.map_or_else(End::from_read, |_| End::Eof))
             }
@@ -367,6 +386,7 @@ impl ClientTask {
             return None;
         }
         self.pool.cancel_wait(ticket, self.worker.home());
+        self.drop_fill();
         self.set_detached(now);
         if killed {
             return Some(Step::end(End::Killed));
@@ -456,11 +476,16 @@ impl ClientTask {
 }
 
 /// `settings` are those of the transaction; without one, none of the rules depends on them.
-fn rules<'a>(pool: &'a Pool, settings: Option<&PoolSettings>, context: &Surroundings) -> Rules<'a> {
+fn rules<'a>(
+    pool: &'a Pool,
+    settings: Option<&'a PoolSettings>,
+    context: &Surroundings,
+) -> Rules<'a> {
     Rules {
         registry: &pool.statements,
         session_state: settings.map_or(SessionStatePolicy::Pin, |s| s.session_state),
         statements_only: settings.is_some_and(|s| s.mode == PoolMode::Statement),
+        cache: settings.and_then(|s| s.cache.as_ref()),
         max_packet_size: context.max_packet_size,
     }
 }

@@ -56,6 +56,8 @@ pub struct Config {
     pub fallback: Option<Arc<Database>>,
     /// What `[general]` and `[server_tls]` say for all pools; each began as a copy of this.
     pub pool_defaults: Arc<Database>,
+    /// `[cache]`.
+    pub cache: CacheLimits,
     pub users: BTreeMap<String, Arc<User>>,
     /// Used for a user that has no entry (looked up with `auth_query`).
     pub default_user: Arc<User>,
@@ -257,6 +259,30 @@ pub struct Database {
     pub max_prepared_statements: usize,
     /// Runs once on every new server connection.
     pub connect_query: Option<String>,
+    pub cache: CacheSettings,
+}
+
+/// What all pools' remembered answers may take together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Bytes.
+    pub max_size: usize,
+    /// An answer that nobody has asked for in this time is dropped; zero: never.
+    pub idle_timeout: Duration,
+}
+
+/// `[pools.NAME.cache]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    pub enabled: bool,
+    /// How long an answer may be given.
+    pub ttl: Duration,
+    /// How much longer it may be given while somebody gets a new one.
+    pub stale_while_revalidate: Duration,
+    /// Bytes of one answer; larger ones are not remembered.
+    pub max_entry_size: usize,
+    /// How old the knowledge of the server's catalogs may get, for changes made elsewhere.
+    pub catalog_refresh: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -32,6 +32,8 @@ pub(super) struct File {
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,
+    pub cache: CacheLimits,
+    /// `[pools.NAME.cache]` of a pool is in [`Pool`].
     pub pools: BTreeMap<String, Pool>,
     pub users: BTreeMap<String, User>,
 }
@@ -130,12 +132,30 @@ pub(super) struct Auth {
     pub query_ttl: Option<Interval>,
 }
 
+/// `[cache]`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CacheLimits {
+    pub max_size: Option<Size>,
+    pub idle_timeout: Option<Interval>,
+}
+
+/// `[pools.NAME.cache]`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PoolCache {
+    pub enabled: Option<bool>,
+    pub ttl: Option<Interval>,
+    pub stale_while_revalidate: Option<Interval>,
+    pub max_entry_size: Option<Size>,
+    pub catalog_refresh: Option<Interval>,
+}
+
 /// `[pools.NAME]`.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     pub own: PoolOwn,
     pub keys: PoolKeys,
     pub server_tls: ServerTls,
+    pub cache: PoolCache,
 }
 
 /// The keys that only `[pools.NAME]` has.
@@ -192,6 +212,9 @@ impl File {
         if let Some((key, value)) = section("auth") {
             file.auth = reader.section(&key, value);
         }
+        if let Some((key, value)) = section("cache") {
+            file.cache = reader.section(&key, value);
+        }
         for (name, value) in entries(root, "pools") {
             file.pools.insert(name.to_owned(), reader.pool(name, value));
         }
@@ -222,15 +245,16 @@ struct Reader<'a, 's> {
 impl Reader<'_, '_> {
     fn pool(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Pool {
         let key = ["pools", name];
-        let tls = value
-            .get_ref()
-            .as_table()
-            .and_then(|table| table.get("server_tls"));
+        let inner = |name: &str| value.get_ref().as_table().and_then(|table| table.get(name));
+        let (tls, cache) = (inner("server_tls"), inner("cache"));
         Pool {
             own: self.section(&key, value),
             keys: self.section(&key, value),
             server_tls: tls
                 .map(|value| self.section(&["pools", name, "server_tls"], value))
+                .unwrap_or_default(),
+            cache: cache
+                .map(|value| self.section(&["pools", name, "cache"], value))
                 .unwrap_or_default(),
         }
     }

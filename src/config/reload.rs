@@ -131,6 +131,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
         tcp_keepcnt: new.listen.tcp_keepcnt,
         tcp_user_timeout: new.listen.tcp_user_timeout,
     };
+    new.cache = old.cache.clone();
     new.workers = old.workers;
     new.max_packet_size = old.max_packet_size;
     new.http.clone_from(&old.http);

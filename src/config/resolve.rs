@@ -15,7 +15,8 @@ use super::error::Problems;
 use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::{
-    Auth, ClientTls, Config, Database, FALLBACK, Host, Http, Listen, Log, ServerTls, User,
+    Auth, CacheSettings, ClientTls, Config, Database, FALLBACK, Host, Http, Listen, Log, ServerTls,
+    User,
 };
 use crate::auth::secret::Secret;
 
@@ -37,6 +38,8 @@ pub(super) fn resolve(
     config.http = file.http.map(|http| resolver.http(http));
     client_tls(&mut config.client_tls, file.client_tls);
     auth(&mut config.auth, file.auth);
+    set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
+    set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
 
     let default_user = User {
         max_user_connections: file.general.max_user_connections.map_or(0, usize::from),
@@ -127,6 +130,17 @@ fn auth(auth: &mut Auth, raw: raw::Auth) {
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);
     set(&mut auth.query_ttl, raw.query_ttl);
+}
+
+fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
+    set(&mut cache.enabled, raw.enabled);
+    set(&mut cache.ttl, raw.ttl);
+    set(
+        &mut cache.stale_while_revalidate,
+        raw.stale_while_revalidate,
+    );
+    set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
+    set(&mut cache.catalog_refresh, raw.catalog_refresh);
 }
 
 /// The keys that `[general]` and a pool have in common.
@@ -328,6 +342,7 @@ impl Resolver<'_, '_> {
         set(&mut pool.pool_size, own.pool_size);
         pool_keys(&mut pool, raw.keys);
         server_tls(&mut pool.server_tls, raw.server_tls);
+        cache(&mut pool.cache, raw.cache);
 
         // As in PgBouncer, a forced user without a password here has the one of its own entry.
         let listed = pool.user.as_ref().and_then(|user| config.users.get(user));

@@ -202,6 +202,8 @@ pub(super) const KEYS: &[Key] = &[
     live("auth", "user", |c| text(&c.auth.user)),
     live("auth", "dbname", |c| text(&c.auth.dbname)),
     live("auth", "query_ttl", |c| seconds(c.auth.query_ttl)),
+    fixed("cache", "max_size", |c| c.cache.max_size.to_string()),
+    fixed("cache", "idle_timeout", |c| seconds(c.cache.idle_timeout)),
 ];
 
 pub(super) const POOL_KEYS: &[PoolKey] = &[
@@ -257,6 +259,17 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
     named("connect_query", |d| text(&d.connect_query)),
+    named("cache.enabled", |d| flag(d.cache.enabled)),
+    named("cache.ttl", |d| seconds(d.cache.ttl)),
+    named("cache.stale_while_revalidate", |d| {
+        seconds(d.cache.stale_while_revalidate)
+    }),
+    named("cache.max_entry_size", |d| {
+        d.cache.max_entry_size.to_string()
+    }),
+    named("cache.catalog_refresh", |d| {
+        seconds(d.cache.catalog_refresh)
+    }),
 ];
 
 /// What `[users.NAME]` has, but for the password.

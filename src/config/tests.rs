@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::raw::{Auth, ClientTls, General, Http, Log, PoolKeys, PoolOwn, ServerTls, User, fields};
+use super::raw::{
+    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
+    User, fields,
+};
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -140,6 +143,8 @@ fn the_example_has_every_key() {
         keys("pools.app"),
         set(&[fields::<PoolOwn>(), fields::<PoolKeys>()])
     );
+    assert_eq!(keys("cache"), set(&[fields::<CacheLimits>()]));
+    assert_eq!(keys("pools.app.cache"), set(&[fields::<PoolCache>()]));
     assert_eq!(keys("pools.app.server_tls"), set(&[fields::<ServerTls>()]));
     assert_eq!(keys("users.app"), set(&[fields::<User>()]));
 }

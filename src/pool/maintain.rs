@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::registry::Pools;
+use crate::cache::catalog::{Catalog, LOAD};
 
 /// How often waiting clients are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How long it may take to read the catalogs.
+const CATALOG_LIMIT: Duration = Duration::from_secs(30);
 /// Every so many ticks idle connections are looked at.
 const SWEEP_EVERY: u32 = 10;
 
@@ -31,6 +34,7 @@ pub async fn run(pools: Arc<Pools>) {
 
 impl Pool {
     fn tick(self: &Arc<Pool>, sweep: bool) {
+        self.tend_cache();
         if sweep {
             self.sweep();
         }
@@ -42,6 +46,44 @@ impl Pool {
         if short {
             self.connect_more();
         }
+    }
+
+    /// Reads the server's catalogs for the cache, if they are wanted.
+    fn tend_cache(self: &Arc<Pool>) {
+        let settings = self.settings.load();
+        let Some(cache) = &settings.cache else { return };
+        let now = Instant::now();
+        cache.space.settle_doubts(now);
+        if !cache.wants_load(now) {
+            return;
+        }
+        let (pool, cache) = (Arc::clone(self), Arc::clone(cache));
+        self.shared.control.spawn(async move {
+            let schema = cache.space.schema();
+            let read = tokio::time::timeout(CATALOG_LIMIT, pool.read_catalog()).await;
+            let catalog = match read {
+                Ok(Ok(catalog)) => Some(catalog),
+                Ok(Err(error)) => {
+                    tracing::warn!(?pool, %error, "cannot read the catalogs: the cache is bypassed");
+                    None
+                }
+                Err(_) => {
+                    tracing::warn!(?pool, "reading the catalogs takes too long: the cache is bypassed");
+                    None
+                }
+            };
+            cache.learned(catalog, schema, now.elapsed());
+        });
+    }
+
+    async fn read_catalog(self: &Arc<Pool>) -> anyhow::Result<Catalog> {
+        let mut lease = self.lease().await?;
+        let server = lease.server();
+        server.forget_settings().await?;
+        let rows = server.simple(LOAD).await?;
+        lease.release();
+        // Views are taken apart: for many of them that is more than a moment.
+        Ok(tokio::task::spawn_blocking(move || Catalog::from_rows(&rows)).await??)
     }
 
     fn sweep(self: &Arc<Pool>) {

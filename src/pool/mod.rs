@@ -231,6 +231,8 @@ impl Pool {
 
     /// Takes back a connection that is clean.
     pub fn release(self: &Arc<Pool>, mut server: Box<Server>, home: Home, now: Instant) {
+        // It is in no transaction.
+        server.state.writes.end();
         if let Some(why) = self.must_close(&server, now) {
             return self.discard(server, why);
         }

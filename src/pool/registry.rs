@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::settings::PoolSettings;
 use super::{NewPool, Pool, Shared};
+use crate::cache::caches::Caches;
 use crate::config::{Config, Database, User};
 use crate::net::tls_client::{TlsClient, TlsClientError};
 use crate::server::ServerInfo;
@@ -65,6 +66,7 @@ struct Inner {
     by_user: HashMap<Arc<str>, Arc<Budget>>,
     /// SCRAM keys by (database entry), so that a login storm derives each once.
     scram_keys: HashMap<String, Arc<KeyCache>>,
+    caches: Arc<Caches>,
 }
 
 impl Pools {
@@ -82,9 +84,14 @@ impl Pools {
                 by_database: HashMap::new(),
                 by_user: HashMap::new(),
                 scram_keys: HashMap::new(),
+                caches: Arc::new(Caches::new(&config.cache)),
                 config,
             }),
         })
+    }
+
+    pub fn caches(&self) -> Arc<Caches> {
+        Arc::clone(&self.inner.lock().caches)
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -116,7 +123,10 @@ impl Pools {
         if let Some(pool) = inner.pools.get(&key) {
             return Arc::clone(pool);
         }
-        let settings = PoolSettings::new(database, inner.user(&server_user));
+        let cache = inner
+            .caches
+            .of_pool(&inner.config, database, name, &server_user, None);
+        let settings = PoolSettings::new(database, inner.user(&server_user), cache);
         let pool = Pool::new(NewPool {
             endpoint: inner.endpoint(database),
             credentials: inner.credentials(database, &server_user),
@@ -196,7 +206,20 @@ impl Pools {
                     || b.server_tls != database.server_tls
             });
             inner.budgets(&pool.database, &database, &pool.user);
-            let settings = PoolSettings::new(&database, inner.user(&pool.user));
+            let before = pool.settings_now();
+            let cache = inner.caches.of_pool(
+                &config,
+                &database,
+                &pool.database,
+                &pool.user,
+                before.cache.as_ref(),
+            );
+            if let (None, Some(cache)) = (&before.cache, &cache) {
+                let held = Arc::clone(&before) as Arc<dyn std::any::Any + Send + Sync>;
+                cache.space.wait_for(Arc::downgrade(&held));
+            }
+            drop(before);
+            let settings = PoolSettings::new(&database, inner.user(&pool.user), cache);
             pool.offer_credentials(inner.credentials(&database, &pool.user));
             pool.apply(settings, inner.endpoint(&database), moved);
         }

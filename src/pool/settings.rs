@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Limits;
+use crate::cache::pool::PoolCache;
 use crate::config::{Database, PoolMode, SessionStatePolicy, Timeouts, User};
 
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct PoolSettings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub min_size: usize,
+    /// If answers are remembered in its database, for this pool or another.
+    pub cache: Option<Arc<PoolCache>>,
 }
 
 /// A waiter elsewhere is preferred to a local one when it has waited this much longer.
@@ -23,7 +26,11 @@ const MAX_CONNECTING: usize = 8;
 
 impl PoolSettings {
     /// A user's own values go before the database's, as in PgBouncer.
-    pub fn new(database: &Arc<Database>, user: &User) -> PoolSettings {
+    pub fn new(
+        database: &Arc<Database>,
+        user: &User,
+        cache: Option<Arc<PoolCache>>,
+    ) -> PoolSettings {
         PoolSettings {
             mode: user.pool_mode.unwrap_or(database.pool_mode),
             session_state: database.session_state,
@@ -38,6 +45,7 @@ impl PoolSettings {
                 round_robin: database.server.round_robin,
             },
             min_size: database.min_pool_size,
+            cache,
             database: Arc::clone(database),
         }
     }

@@ -52,7 +52,12 @@ impl Link<'_> {
     fn begin_large(&mut self, header: frame::Header) -> Result<bool, Violation> {
         let frame::Header { tag, total } = header;
         let visible = self.server.head().is_some_and(Expect::is_visible);
-        if matches!(tag, b'D' | b'd') && visible && total > self.x.down.capacity() / 2 {
+        let recorded = self.x.recording.as_ref().is_some_and(|r| r.has_room(total));
+        if matches!(tag, b'D' | b'd') && visible && !recorded && total > self.x.down.capacity() / 2
+        {
+            if let Some(recording) = &mut self.x.recording {
+                recording.spoil();
+            }
             self.x.group.answered = true;
             self.x.down.keep(total);
             return Ok(true);
@@ -68,6 +73,9 @@ impl Link<'_> {
     #[inline]
     fn answer(&mut self, header: frame::Header) -> Result<(), Violation> {
         let frame::Header { tag, total } = header;
+        if self.x.recording.is_some() {
+            self.record(total);
+        }
         match (tag, self.server.head()) {
             // By far the most frequent one first.
             (b'D', Some(Expect::Query(_) | Expect::Execute(_))) => {
@@ -138,6 +146,16 @@ impl Link<'_> {
             _ => return Err(Violation::Unexpected { tag }),
         }
         Ok(())
+    }
+
+    /// Takes down what the client is about to get.
+    fn record(&mut self, total: usize) {
+        let head = self.server.head();
+        if let Some(recording) = &mut self.x.recording
+            && head.is_none_or(Expect::is_visible)
+        {
+            recording.see(&self.x.down.unscanned()[..total]);
+        }
     }
 
     /// A statement's result is described, to the client or to us.
@@ -390,6 +408,7 @@ impl Link<'_> {
             }
         }
         self.give_local_answers();
+        self.settle_writes(status);
         Ok(())
     }
 

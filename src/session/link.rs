@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::client::ClientState;
 use super::lane::Lane;
+use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
+use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 
 /// A FATAL error: the server is about to close the connection.
@@ -84,6 +86,8 @@ pub struct Exchange {
     pub last_words: Option<LastWords>,
     /// The running statement is being cancelled by us: what its error is to say.
     pub cancel_text: Option<&'static str>,
+    /// The reply that is being taken down, to be given again.
+    pub recording: Option<Box<Recording>>,
     pub tally: Tally,
 }
 
@@ -94,6 +98,8 @@ pub struct Rules<'a> {
     pub session_state: SessionStatePolicy,
     /// Statement mode: there are no transactions of several statements.
     pub statements_only: bool,
+    /// Where writes are followed.
+    pub cache: Option<&'a Arc<PoolCache>>,
     /// Of a message from the client, in bytes.
     pub max_packet_size: usize,
 }
@@ -127,6 +133,7 @@ impl Exchange {
             prepare_error: None,
             last_words: None,
             cancel_text: None,
+            recording: None,
             tally: Tally::default(),
         }
     }
@@ -151,6 +158,7 @@ impl Exchange {
         self.prepare_error = None;
         self.last_words = None;
         self.cancel_text = None;
+        self.recording = None;
     }
 
     /// For the next client.

@@ -26,4 +26,5 @@ pub mod settings;
 pub mod settle;
 pub mod special;
 pub mod statement;
+pub mod tracking;
 pub mod upstream;

@@ -9,6 +9,7 @@ use super::backlog::{Backlog, Expect};
 use super::reported::Reported;
 use super::settings::Settings;
 use super::statement::Statement;
+use crate::cache::writes::Writes;
 
 /// Which side streams COPY data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +42,8 @@ pub struct ServerState {
     pub copy: Copy,
     /// The server skips everything until a Sync that has not been sent yet.
     pub skipping: bool,
+    /// What the open transaction has written.
+    pub writes: Writes,
 }
 
 impl ServerState {
@@ -58,6 +61,7 @@ impl ServerState {
             backlog: Backlog::default(),
             copy: Copy::No,
             skipping: false,
+            writes: Writes::default(),
         }
     }
 

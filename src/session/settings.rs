@@ -22,6 +22,27 @@ const IRRELEVANT_TO_PARSING: &[&str] = &[
     "transaction_timeout",
 ];
 
+/// Settings that cannot change the result of a query, so that sessions that differ only in these can
+/// be given the same answer. All others can, also those that we do not know.
+const IRRELEVANT_TO_RESULTS: &[&str] = &[
+    "application_name",
+    "client_min_messages",
+    "deadlock_timeout",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "jit",
+    "lock_timeout",
+    "log_min_duration_statement",
+    "pgweir.cache",
+    "statement_timeout",
+    "synchronous_commit",
+    "transaction_timeout",
+    "work_mem",
+];
+
 /// Settings whose replay can be refused by the server although it once accepted it (a role was
 /// dropped or a privilege revoked). Everything behind such a replay waits for its answer.
 const REPLAY_MAY_FAIL: &[&str] = &[
@@ -73,6 +94,10 @@ struct Inner {
     hash: u64,
     parse_environment: u64,
     replay_is_safe: bool,
+    /// See [`Settings::result_key`].
+    result_key: Box<[u8]>,
+    /// See [`Settings::allow_cache`].
+    allow_cache: bool,
 }
 
 /// What a session has set, on top of the server's defaults. Cheap to clone.
@@ -145,6 +170,34 @@ fn hash_of<'a>(entries: impl Iterator<Item = &'a Setting>) -> u64 {
     hasher.finish()
 }
 
+fn result_key(entries: &[Setting]) -> Box<[u8]> {
+    let mut key = Vec::new();
+    for entry in entries {
+        if !IRRELEVANT_TO_RESULTS.contains(&&*entry.name) {
+            // The name is in the statement.
+            key.extend_from_slice(entry.replay.as_bytes());
+            key.push(0);
+        }
+    }
+    key.into()
+}
+
+fn allows_cache(entries: &[Setting]) -> bool {
+    let setting = entries.iter().find(|e| &*e.name == "pgweir.cache");
+    let Some(setting) = setting else { return true };
+    // The last word or constant is the value.
+    let is_part = |c: char| !c.is_alphanumeric();
+    let words = setting.replay.to_ascii_lowercase();
+    let words: Vec<&str> = words.split(is_part).filter(|w| !w.is_empty()).collect();
+    let value = match words[..] {
+        // set_config(name, value, false)
+        [.., value, "false"] if words.contains(&"set_config") => value,
+        [.., value] => value,
+        [] => "",
+    };
+    !matches!(value, "off" | "false" | "no" | "0" | "f" | "n")
+}
+
 impl Settings {
     fn from_entries(entries: Vec<Setting>) -> Settings {
         if entries.is_empty() {
@@ -165,6 +218,8 @@ impl Settings {
             replay_is_safe: entries.iter().all(|e| {
                 REPLAY_IS_SAFE.contains(&&*e.name) && !REPLAY_MAY_FAIL.contains(&&*e.name)
             }),
+            result_key: result_key(&entries),
+            allow_cache: allows_cache(&entries),
             entries: entries.into(),
         })))
     }
@@ -221,6 +276,18 @@ impl Settings {
     #[inline]
     pub fn parse_environment(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.parse_environment)
+    }
+
+    /// Bytes that two sessions share if their settings give the same answers to the same queries.
+    #[inline]
+    pub fn result_key(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |inner| &inner.result_key)
+    }
+
+    /// Whether the session wants answers from memory (`SET pgweir.cache = off`).
+    #[inline]
+    pub fn allow_cache(&self) -> bool {
+        self.0.as_ref().is_none_or(|inner| inner.allow_cache)
     }
 
     /// Whether the server cannot refuse a replay of what it once accepted.

@@ -41,6 +41,7 @@ impl Link<'_> {
         if header.total > QUERY_MAX {
             self.x.probe = true;
             self.x.settings_unknown = true;
+            self.note_anything();
             self.server.backlog.push(Expect::Query(None));
             self.x.up.keep(header.total);
             return Ok(true);
@@ -51,9 +52,11 @@ impl Link<'_> {
         }
         let body = &self.x.up.unscanned()[HEADER..header.total];
         let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
+        let judged = self.judge_query(text);
         // The unnamed statement does not survive a simple query.
         match sql::classify(text, self.server.reported.standard_conforming_strings()) {
             Class::Plain => {
+                self.note_query(judged);
                 self.server.unnamed = 0;
                 self.client.end_unnamed();
                 self.server.backlog.push(Expect::Query(None));
@@ -68,6 +71,7 @@ impl Link<'_> {
                     return Ok(true);
                 }
                 let text = text.to_vec();
+                self.note_query(judged);
                 self.client.end_unnamed();
                 self.special_query(header, &text, statements);
             }

@@ -158,6 +158,7 @@ impl Link<'_> {
                 }
             }
             b'F' => {
+                self.note_anything();
                 self.server.backlog.push(Expect::Function);
                 self.x.up.keep(header.total);
             }
@@ -345,6 +346,7 @@ impl Link<'_> {
             self.reject_outdated();
             return Ok(true);
         }
+        self.note_statement(&statement);
         self.ensure_held(&statement, true);
         self.note_portal(portal.clone(), &statement);
         if statement.name.is_empty() {
@@ -366,6 +368,7 @@ impl Link<'_> {
             self.reject_unknown(&String::from_utf8_lossy(name));
         } else {
             // The server will say so.
+            self.note_anything();
             self.x.up.keep(header.total);
             self.server.backlog.push(Expect::Bind(None));
         }

@@ -30,6 +30,13 @@ pub fn mentions_datetime_word(text: &[u8]) -> bool {
         .any(|token| may_be_datetime(&text[token.range()]))
 }
 
+/// Whether a parameter's value may name a time relative to now, should the server take it for one.
+pub fn names_datetime(value: &[u8]) -> bool {
+    value
+        .split(|b| !b.is_ascii_alphabetic())
+        .any(|word| WORDS.iter().any(|w| word.eq_ignore_ascii_case(w)))
+}
+
 fn may_be_datetime(constant: &[u8]) -> bool {
     constant.contains(&b'\\')
         || matches!(constant, [b'u' | b'U', ..])

@@ -49,7 +49,7 @@ fn duration(text: &str) -> Option<Duration> {
     unit.checked_mul(number)
 }
 
-/// The text without comments, and without blanks and a semicolon at its ends: two texts that come
+/// The text without comments, blanks at its ends and semicolons at its end: two texts that come
 /// to the same mean the same.
 ///
 /// Comments often carry what differs from request to request (sqlcommenter's `traceparent`).
@@ -60,8 +60,7 @@ pub fn strip_comments(text: &[u8], standard_strings: bool) -> Cow<'_, [u8]> {
             (b'-', Some(b'-')) | (b'/', Some(b'*'))
         )
     });
-    let text = text.trim_ascii();
-    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    let text = trimmed(text);
     if !may_have {
         return Cow::Borrowed(text);
     }
@@ -84,9 +83,16 @@ pub fn strip_comments(text: &[u8], standard_strings: bool) -> Cow<'_, [u8]> {
     if is_blank(rest) {
         out.extend_from_slice(rest);
     }
-    let stripped = out.trim_ascii();
-    let stripped = stripped.strip_suffix(b";").unwrap_or(stripped).trim_ascii();
-    Cow::Owned(stripped.to_vec())
+    Cow::Owned(trimmed(&out).to_vec())
+}
+
+/// Without blanks at its ends and semicolons at its end.
+fn trimmed(text: &[u8]) -> &[u8] {
+    let mut text = text.trim_ascii();
+    while let Some(shorter) = text.strip_suffix(b";") {
+        text = shorter.trim_ascii_end();
+    }
+    text
 }
 
 fn is_blank(bytes: &[u8]) -> bool {

@@ -155,7 +155,8 @@ impl Finder {
     /// Looks at what begins at a token; says where the next begins.
     fn step(&mut self, part: &Part<'_>, at: usize) -> usize {
         if part.is_identifier(at) {
-            self.touch(false);
+            // What is behind these is no argument of its own, or there are no commas.
+            self.touch(part.is_any_word(at, &["order", "from", "for", "in", "placing", "using"]));
             return self.identifier(part, at);
         }
         if is_operator(part.kind(at)) {

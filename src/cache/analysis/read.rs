@@ -1,5 +1,6 @@
 //! Whether a statement may be answered from memory, by its syntax tree.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -37,9 +38,14 @@ pub fn read(text: &str, part: &Part<'_>) -> Result<Read, Refusal> {
     if (0..part.len()).any(locks) {
         return Err(Refusal::Locking);
     }
+    // The parser does not know TABLE as a statement of its own.
+    let text = match part.is_word(0, "table") {
+        true => Cow::Owned(format!("select * from{}", &text[part.end(0)..])),
+        false => Cow::Borrowed(text),
+    };
     let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(DEPTH_MAX);
     let parsed = parser
-        .try_with_sql(text)
+        .try_with_sql(&text)
         .and_then(|mut p| p.parse_statements());
     let statements = parsed.map_err(|_| Refusal::Unparsed)?;
     let [statement] = &statements[..] else {

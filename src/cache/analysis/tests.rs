@@ -113,6 +113,8 @@ fn reads_and_their_relations() {
         ("select d at time zone 'UTC' from t", "t"),
         ("select current_setting('app.user') from t", "t"),
         ("select * from t;", "t"),
+        ("table t", "t"),
+        ("/* a */ table s.t order by 1", "s.t"),
     ] {
         let expected: Vec<&str> = expected.split_whitespace().collect();
         assert_eq!(
@@ -296,7 +298,7 @@ fn what_is_called() {
     assert_eq!(calls("select a at time zone 'x'"), ["timezone/?"]);
     assert_eq!(
         calls("select extract(year from a)"),
-        ["date_part/?", "extract/1"]
+        ["date_part/?", "extract/?"]
     );
     assert_eq!(calls("select \"F\" (1)"), ["F/1"]);
     assert_eq!(calls("select f(1"), ["f/?"]);

@@ -139,6 +139,7 @@ impl ClientTask {
                 ))
             }
             _ => {
+                self.settle_fill(now);
                 self.next_of_pipeline(now);
                 Poll::Ready(Step::Again)
             }
@@ -284,6 +285,7 @@ impl ClientTask {
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
+        active.fill = None;
         if let Some(buffer) = active.x.down.give_back() {
             self.worker.give_buffer(buffer);
         }
@@ -301,7 +303,7 @@ impl ClientTask {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 None
             }
-            Phase::Detached => None,
+            Phase::Detached | Phase::Joined(_) => None,
         }
     }
 

@@ -25,7 +25,7 @@ static TRANSACTION: Failure = Failure {
     code: sqlstate::TRANSACTION_TIMEOUT,
     message: "transaction timeout: the transaction was rolled back (transaction_timeout)",
 };
-const STATEMENT: &str = "query timeout: the statement was cancelled (query_timeout)";
+pub(super) const STATEMENT: &str = "query timeout: the statement was cancelled (query_timeout)";
 
 /// So long after a moment in [`Now::micros`], as [`Now::millis`].
 fn deadline(from: u64, after: Duration) -> u64 {
@@ -61,6 +61,13 @@ impl ClientTask {
     pub(super) fn set_wait_deadline(&self, now: Now) {
         self.info.set_state(State::Waiting, 0, now.millis());
         let limit = self.limit(|t| t.query_wait);
+        self.info.set_deadline(deadline(now.micros, limit));
+    }
+
+    /// While another client asks for what this one wants, its statement's time runs.
+    pub(super) fn set_joined_deadline(&self, now: Now) {
+        self.info.set_state(State::Waiting, 0, now.millis());
+        let limit = self.limit(|t| t.query);
         self.info.set_deadline(deadline(now.micros, limit));
     }
 

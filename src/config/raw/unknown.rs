@@ -3,7 +3,10 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Auth, ClientTls, General, Http, Log, PoolKeys, PoolOwn, ServerTls, User, fields};
+use super::{
+    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
+    User, fields,
+};
 use crate::config::error::Problems;
 
 /// A section and the structs that between them hold its keys.
@@ -23,7 +26,11 @@ impl Section {
     }
 }
 
-fn sections() -> [Section; 8] {
+/// Not a name that a file could have.
+const POOL_CACHE: &str = "pools.NAME.cache";
+
+/// The sections of a file, and at the end what is a section inside a pool only.
+fn sections() -> [Section; 10] {
     let plain = |name, keys: &[&[&'static str]]| Section {
         name,
         named: false,
@@ -33,7 +40,8 @@ fn sections() -> [Section; 8] {
         named: true,
         ..plain(name, keys)
     };
-    let pool = [fields::<PoolOwn>(), fields::<PoolKeys>(), &["server_tls"]];
+    let inner: &[_] = &["server_tls", "cache"];
+    let pool = [fields::<PoolOwn>(), fields::<PoolKeys>(), inner];
     [
         plain("general", &[fields::<General>(), fields::<PoolKeys>()]),
         plain("log", &[fields::<Log>()]),
@@ -41,8 +49,10 @@ fn sections() -> [Section; 8] {
         plain("client_tls", &[fields::<ClientTls>()]),
         plain("server_tls", &[fields::<ServerTls>()]),
         plain("auth", &[fields::<Auth>()]),
+        plain("cache", &[fields::<CacheLimits>()]),
         named("pools", &pool),
         named("users", &[fields::<User>()]),
+        plain(POOL_CACHE, &[fields::<PoolCache>()]),
     ]
 }
 
@@ -84,8 +94,9 @@ fn report_keys(
         let key: Vec<&str> = path.iter().copied().chain([name]).collect();
         if !section.keys.contains(&name) {
             problems.add(&key, guess(name, &section.keys, "key", sections));
-        } else if section.named && name == "server_tls" {
-            let inner = sections.iter().find(|section| section.name == name);
+        } else if section.name == "pools" && matches!(name, "server_tls" | "cache") {
+            let inner = if name == "cache" { POOL_CACHE } else { name };
+            let inner = sections.iter().find(|section| section.name == inner);
             if let (Some(table), Some(inner)) = (self::table(&key, value, problems), inner) {
                 report_keys(&key, table, inner, sections, problems);
             }

@@ -48,6 +48,30 @@ struct Checks<'a, 's> {
 }
 
 impl Checks<'_, '_> {
+    fn cache(&mut self, pool: &Database) {
+        let key = |name| ["pools", &*pool.name, "cache", name];
+        let cache = &pool.cache;
+        if !cache.enabled {
+            return;
+        }
+        if pool.pool_mode == PoolMode::Session {
+            let problem = "a pool with pool_mode = \"session\" has no cache: what a session has \
+                           changed about itself is not known there; use \"transaction\"";
+            self.problems.add(&key("enabled"), problem);
+        }
+        if cache.ttl.is_zero() {
+            self.problems.add(
+                &key("ttl"),
+                "must be more than 0; enabled = false is for no cache",
+            );
+        }
+        let most = self.config.cache.max_size;
+        if cache.max_entry_size > most {
+            let problem = format!("must be at most cache.max_size, which is {most} bytes");
+            self.problems.add(&key("max_entry_size"), problem);
+        }
+    }
+
     fn general(&mut self) {
         let config = self.config;
         let listen = &config.listen;
@@ -243,6 +267,7 @@ impl Checks<'_, '_> {
 
     fn pool(&mut self, pool: &Database) {
         let name = pool.name.as_str();
+        self.cache(pool);
         if RESERVED.contains(&name) {
             self.problems.add(
                 &["pools", name],

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Auth, AuthType, ClientTls, Config, Database, Host, Http, Listen, Log, PoolMode, ServerSettings,
-    ServerTls, SessionStatePolicy, SslMode, Timeouts, User,
+    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, Host, Http, Listen,
+    Log, PoolMode, ServerSettings, ServerTls, SessionStatePolicy, SslMode, Timeouts, User,
 };
 
 const OFF: Duration = Duration::ZERO;
@@ -47,6 +47,10 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             user: None,
             dbname: None,
             query_ttl: seconds(10),
+        },
+        cache: CacheLimits {
+            max_size: 256 * 1024 * 1024,
+            idle_timeout: seconds(600),
         },
         databases: Default::default(),
         fallback: None,
@@ -128,5 +132,12 @@ fn database() -> Database {
         max_queue: 10_000,
         max_prepared_statements: 200,
         connect_query: None,
+        cache: CacheSettings {
+            enabled: false,
+            ttl: seconds(60),
+            stale_while_revalidate: OFF,
+            max_entry_size: 1024 * 1024,
+            catalog_refresh: seconds(60),
+        },
     }
 }

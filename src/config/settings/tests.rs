@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::config::raw::{
-    Auth, ClientTls, General, Http, Log, PoolKeys, PoolOwn, ServerTls, User as RawUser, fields,
+    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
+    User as RawUser, fields,
 };
 use crate::config::reload::{ReloadReport, diff};
 use crate::config::tests::{Fake, parse, parse_on};
@@ -30,6 +31,7 @@ fn every_key_of_the_file_is_in_the_tables() {
         ("client_tls", fields::<ClientTls>()),
         ("server_tls", fields::<ServerTls>()),
         ("auth", fields::<Auth>()),
+        ("cache", fields::<CacheLimits>()),
     ]
     .iter()
     .flat_map(|(section, names)| names.iter().map(|name| super::shown(section, name)))
@@ -42,7 +44,16 @@ fn every_key_of_the_file_is_in_the_tables() {
     }
     let users: BTreeSet<&str> = USER_KEYS.iter().map(|key| key.name).collect();
     assert_eq!(users, without_password(fields::<RawUser>()));
-    let mut pools: BTreeSet<&str> = POOL_OWN_KEYS.iter().map(|key| key.name).collect();
+    let (cache, own): (Vec<&str>, Vec<&str>) = POOL_OWN_KEYS
+        .iter()
+        .map(|key| key.name)
+        .partition(|name| name.starts_with("cache."));
+    let cache: BTreeSet<&str> = cache
+        .iter()
+        .filter_map(|n| n.strip_prefix("cache."))
+        .collect();
+    assert_eq!(cache, fields::<PoolCache>().iter().copied().collect());
+    let mut pools: BTreeSet<&str> = own.into_iter().collect();
     pools.insert("pool_size"); // among POOL_KEYS, as default_pool_size
     assert_eq!(pools, without_password(fields::<PoolOwn>()));
 }

@@ -1,0 +1,87 @@
+//! All that the process remembers: the store, and the databases that it is about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::pool::PoolCache;
+use super::rules::Rules;
+use super::space::Space;
+use super::store::Store;
+use crate::config::{CacheLimits, Config, Database, Host};
+
+#[derive(Debug)]
+pub struct Caches {
+    store: Arc<Store>,
+    spaces: Mutex<HashMap<String, Arc<Space>>>,
+}
+
+impl Caches {
+    pub fn new(limits: &CacheLimits) -> Caches {
+        let idle = Some(limits.idle_timeout).filter(|t| !t.is_zero());
+        Caches {
+            store: Arc::new(Store::new(limits.max_size, idle)),
+            spaces: Mutex::default(),
+        }
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub fn spaces(&self) -> Vec<Arc<Space>> {
+        let mut spaces: Vec<_> = self.spaces.lock().values().cloned().collect();
+        spaces.sort_by(|a, b| a.name.cmp(&b.name));
+        spaces
+    }
+
+    /// The cache of a pool, if its database has one: where another pool's answers are remembered,
+    /// this one's writes must be followed. `before` is used again if nothing has changed about it.
+    pub fn of_pool(
+        &self,
+        config: &Config,
+        database: &Database,
+        name: &str,
+        user: &Arc<str>,
+        before: Option<&Arc<PoolCache>>,
+    ) -> Option<Arc<PoolCache>> {
+        let dbname = database.dbname.as_deref().unwrap_or(name);
+        let others = config.databases.values().chain(&config.fallback);
+        let mut remembering = others.filter(|other| {
+            let named = other.dbname.as_deref().or_else(|| {
+                // The fallback stands for every name.
+                (other.name != crate::config::FALLBACK).then_some(&*other.name)
+            });
+            other.cache.enabled
+                && other.host == database.host
+                && other.port == database.port
+                && named.is_none_or(|named| named == dbname)
+        });
+        remembering.next()?;
+        let host = match &database.host {
+            Host::Tcp(host) => host.clone(),
+            Host::Unix(dir) => dir.display().to_string(),
+        };
+        let place = format!("{dbname} at {host}:{}", database.port);
+        let space = {
+            let mut spaces = self.spaces.lock();
+            let space = spaces.entry(place.clone());
+            Arc::clone(space.or_insert_with(|| Space::new(place)))
+        };
+        let rules = Rules::new(&database.cache);
+        if let Some(before) = before
+            && Arc::ptr_eq(&before.space, &space)
+            && before.rules == rules
+        {
+            return Some(Arc::clone(before));
+        }
+        let store = Arc::clone(&self.store);
+        Some(Arc::new(PoolCache::new(
+            space,
+            store,
+            rules,
+            Arc::clone(user),
+        )))
+    }
+}

@@ -1,0 +1,104 @@
+BEGIN READ ONLY;
+SELECT 'path', s FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS u(s, n) ORDER BY n;
+-- From here on every name must be written in full, and definitions of views write theirs so.
+SET LOCAL search_path TO '';
+SET LOCAL standard_conforming_strings TO on;
+SELECT 'schema', nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)';
+SELECT 'relation', c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity,
+       EXISTS (SELECT FROM pg_catalog.pg_attribute a
+               JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+               JOIN pg_catalog.pg_proc p ON p.oid IN (t.typoutput, t.typsend)
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND p.provolatile = 'v'),
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(temp|toast)';
+SELECT 'system', n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm', 'S') AND n.nspname ~ '^(pg_catalog|information_schema|pg_toast)';
+SELECT 'child', i.inhparent, i.inhrelid
+FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+WHERE c.relkind IN ('r', 'p', 'f');
+SELECT 'key', confrelid, conrelid, confupdtype, confdeltype
+FROM pg_catalog.pg_constraint WHERE contype = 'f';
+SELECT 'trigger', t.tgrelid, t.tgtype, n.nspname, p.proname
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D';
+SELECT DISTINCT 'rule', ev_class FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN';
+-- Volatile functions of users behind defaults and constraints, and behind policies.
+SELECT DISTINCT h.kind, h.relation, n.nspname, p.proname
+FROM (SELECT 'hidden' AS kind, a.adrelid AS relation, d.refobjid AS function
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid
+      WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      UNION ALL
+      SELECT 'hidden', c.conrelid, d.refobjid
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
+      WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.conrelid <> 0
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      UNION ALL
+      SELECT 'policy', o.polrelid, d.refobjid
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_policy o ON o.oid = d.objid
+      WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass) h
+JOIN pg_catalog.pg_proc p ON p.oid = h.function
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.provolatile = 'v' AND n.nspname <> 'pg_catalog';
+SELECT DISTINCT 'odd', 'domain'
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
+JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.contypid <> 0
+  AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+  AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace;
+SELECT DISTINCT 'view', r.ev_class, d.refobjid
+FROM pg_catalog.pg_rewrite r
+JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
+JOIN pg_catalog.pg_namespace n ON n.oid = v.relnamespace
+JOIN pg_catalog.pg_depend d ON d.objid = r.oid AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
+WHERE r.rulename = '_RETURN' AND n.nspname NOT IN ('pg_catalog', 'information_schema');
+SELECT DISTINCT 'function', NULL, p.proname, p.provolatile,
+       CASE WHEN p.provolatile = 'i' THEN 0 ELSE p.pronargs - p.pronargdefaults END,
+       CASE WHEN p.provolatile = 'i' OR p.provariadic <> 0 THEN 1000 ELSE p.pronargs END, false
+FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace;
+-- Of an aggregate, what its steps are.
+SELECT 'function', n.nspname, p.proname,
+       CASE WHEN p.prokind <> 'a' THEN p.provolatile::text
+            ELSE (SELECT CASE WHEN bool_or(s.provolatile = 'v') THEN 'v'
+                              WHEN bool_or(s.provolatile = 's') THEN 's' ELSE 'i' END
+                  FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc s
+                    ON s.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggmtransfn,
+                                 g.aggminvtransfn, g.aggmfinalfn, g.aggserialfn, g.aggdeserialfn)
+                  WHERE g.aggfnoid = p.oid) END,
+       p.pronargs - p.pronargdefaults,
+       CASE WHEN p.provariadic <> 0 THEN 1000 ELSE p.pronargs END,
+       p.pronargs - p.pronargdefaults <= 1 AND p.pronargs >= 1
+         AND EXISTS (SELECT FROM pg_catalog.pg_type t
+                     WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p'))
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname <> 'pg_catalog';
+SELECT DISTINCT 'operator', o.oprname, p.provolatile
+FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+WHERE o.oprnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+   OR p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace;
+-- Types whose values are read and written by functions that are not volatile; not those whose
+-- values name objects, and of a domain's constraint nothing is known.
+SELECT 'type', n.nspname, t.typname,
+       CASE t.typtype WHEN 'e' THEN true
+            WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid)
+                 AND EXISTS (SELECT FROM pg_catalog.pg_type b WHERE b.oid = t.typbasetype
+                   AND b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND b.typname !~ '^reg')
+            WHEN 'c' THEN false
+            WHEN 'p' THEN false
+            ELSE (n.nspname <> 'pg_catalog' OR t.typname !~ '^reg')
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc p
+                   WHERE p.oid IN (t.typinput, t.typoutput) AND p.provolatile = 'v') END
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname !~ '^pg_(temp|toast)' AND t.typelem = 0
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c');
+SELECT DISTINCT 'odd', 'cast'
+FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+WHERE p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace AND p.provolatile <> 'i';
+COMMIT

@@ -1,0 +1,245 @@
+//! What a statement changes, beside what it names.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::functions::called;
+use super::names::Found;
+use super::{Catalog, Declared, Effect, Kind, Relation, SearchPath};
+use crate::cache::Oid;
+use crate::cache::facts::{Action, Mentions, Name, Write};
+
+/// Events of `pg_trigger.tgtype`.
+const INSERT: u16 = 4;
+const DELETE: u16 = 8;
+const UPDATE: u16 = 16;
+const TRUNCATE: u16 = 32;
+
+/// What was found so far.
+#[derive(Default)]
+struct Touched {
+    relations: BTreeSet<Oid>,
+    /// What has been followed already.
+    followed: BTreeSet<(Oid, u16)>,
+    /// Written by declared functions: to be followed yet.
+    declared: Vec<Name>,
+}
+
+fn events(action: Action) -> u16 {
+    match action {
+        Action::Insert => INSERT,
+        Action::Update => UPDATE,
+        Action::Delete => DELETE,
+        Action::Merge => INSERT | UPDATE | DELETE,
+        Action::Truncate => TRUNCATE,
+        Action::Refresh => 0,
+    }
+}
+
+impl Catalog {
+    pub(super) fn writes(
+        &self,
+        writes: &[Write],
+        mentions: &Mentions,
+        path: &SearchPath,
+        declared: &Declared,
+    ) -> Effect {
+        match self.touched(writes, mentions, path, declared) {
+            Err(why) => Effect::Everything(why),
+            Ok(touched) if touched.relations.is_empty() => Effect::Nothing,
+            Ok(touched) => Effect::Writes(touched.relations.into_iter().collect()),
+        }
+    }
+
+    fn touched(
+        &self,
+        writes: &[Write],
+        mentions: &Mentions,
+        path: &SearchPath,
+        declared: &Declared,
+    ) -> Result<Touched, &'static str> {
+        let mut touched = Touched::default();
+        let nothing = writes.is_empty();
+        self.check(mentions, path, declared, &mut touched, &mut BTreeSet::new())?;
+        if !nothing && self.odd_domains {
+            return Err("domain with a volatile constraint");
+        }
+        for write in writes {
+            let target = self.target(&write.target, path)?;
+            self.touch(target, events(write.action), declared, &mut touched)?;
+        }
+        while let Some(name) = touched.declared.pop() {
+            let target = self.target(&name, path)?;
+            self.touch(target, events(Action::Merge), declared, &mut touched)?;
+        }
+        Ok(touched)
+    }
+
+    fn target(&self, name: &Name, path: &SearchPath) -> Result<&Relation, &'static str> {
+        match self.find(name, path) {
+            Found::Relation(relation) => Ok(relation),
+            Found::System => Err("system catalog"),
+            Found::Temporary => Err("temporary table"),
+            Found::Nothing => Err("unknown relation"),
+            Found::Unknown => Err("unknown search path"),
+        }
+    }
+
+    /// Functions that a statement calls, and those that views call which it mentions.
+    fn check(
+        &self,
+        mentions: &Mentions,
+        path: &SearchPath,
+        declared: &Declared,
+        touched: &mut Touched,
+        views: &mut BTreeSet<Oid>,
+    ) -> Result<(), &'static str> {
+        self.functions
+            .check_writes(mentions, declared, &mut touched.declared)?;
+        for name in &mentions.identifiers {
+            let Found::Relation(relation) = self.find(name, path) else {
+                continue;
+            };
+            hidden(&self.policy_calls, relation, declared, touched)?;
+            if relation.kind == Kind::View && views.insert(relation.oid) {
+                let Some(facts) = &relation.definition else {
+                    return Err("view without a definition");
+                };
+                let nowhere = SearchPath(Some([].into()));
+                for statement in &facts.statements {
+                    self.check(&statement.mentions, &nowhere, declared, touched, views)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `events` happen to rows of a relation.
+    fn touch(
+        &self,
+        relation: &Relation,
+        mut events: u16,
+        declared: &Declared,
+        touched: &mut Touched,
+    ) -> Result<(), &'static str> {
+        if relation.kind == Kind::Partitioned && events & UPDATE != 0 {
+            // A row that moves to another partition is deleted here and inserted there.
+            events |= INSERT | DELETE;
+        }
+        if !touched.followed.insert((relation.oid, events)) {
+            return Ok(());
+        }
+        if self.rules.contains(&relation.oid) {
+            return Err("rule");
+        }
+        self.check_triggers(relation, events, declared, touched)?;
+        match relation.kind {
+            Kind::Foreign => return Err("foreign table"),
+            Kind::Sequence => return Err("sequence"),
+            Kind::Materialized if relation.definition.is_none() => return Err("opaque view"),
+            Kind::View => return self.touch_through(relation, events, declared, touched),
+            Kind::Materialized => {
+                let facts = relation.definition.iter();
+                for statement in facts.flat_map(|f| &f.statements) {
+                    let nowhere = SearchPath(Some([].into()));
+                    let views = &mut BTreeSet::new();
+                    self.check(&statement.mentions, &nowhere, declared, touched, views)?;
+                }
+            }
+            Kind::Table | Kind::Partitioned => {}
+        }
+        hidden(&self.hidden_calls, relation, declared, touched)?;
+        hidden(&self.policy_calls, relation, declared, touched)?;
+        touched.relations.insert(relation.oid);
+        for child in self.children.get(&relation.oid).into_iter().flatten() {
+            if let Some(child) = self.relations.get(child) {
+                self.touch(child, events, declared, touched)?;
+            }
+        }
+        self.cascade(relation, events, declared, touched)
+    }
+
+    /// A view that can be written to has one base relation; which of those that it names is not
+    /// worth finding out.
+    fn touch_through(
+        &self,
+        view: &Relation,
+        events: u16,
+        declared: &Declared,
+        touched: &mut Touched,
+    ) -> Result<(), &'static str> {
+        let bases = self.view_relations.get(&view.oid).ok_or("opaque view")?;
+        for oid in bases {
+            let base = self.relations.get(oid).ok_or("opaque view")?;
+            self.touch(base, events, declared, touched)?;
+        }
+        Ok(())
+    }
+
+    fn check_triggers(
+        &self,
+        relation: &Relation,
+        events: u16,
+        declared: &Declared,
+        touched: &mut Touched,
+    ) -> Result<(), &'static str> {
+        let triggers = self.triggers.get(&relation.oid).into_iter().flatten();
+        let fitting: Vec<_> = triggers.filter(|t| t.events & events != 0).collect();
+        if fitting.is_empty() {
+            return Ok(());
+        }
+        if let Some(effects) = declared.table(relation) {
+            touched.declared.extend(effects.writes.iter().cloned());
+            return Ok(());
+        }
+        for trigger in fitting {
+            called(&trigger.function, declared, &mut touched.declared).map_err(|_| "trigger")?;
+        }
+        Ok(())
+    }
+
+    /// What foreign keys do to the tables that refer to this one.
+    fn cascade(
+        &self,
+        relation: &Relation,
+        events: u16,
+        declared: &Declared,
+        touched: &mut Touched,
+    ) -> Result<(), &'static str> {
+        for key in self.foreign_keys.get(&relation.oid).into_iter().flatten() {
+            let mut follows = 0;
+            if events & TRUNCATE != 0 {
+                follows |= TRUNCATE;
+            }
+            if events & DELETE != 0 {
+                follows |= match key.on_delete {
+                    b'c' => DELETE,
+                    b'n' | b'd' => UPDATE,
+                    _ => 0,
+                };
+            }
+            if events & UPDATE != 0 && matches!(key.on_update, b'c' | b'n' | b'd') {
+                follows |= UPDATE;
+            }
+            if follows != 0 {
+                let referencing = self.relations.get(&key.referencing);
+                let referencing = referencing.ok_or("unknown relation")?;
+                self.touch(referencing, follows, declared, touched)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Functions behind a relation's defaults, constraints or policies.
+fn hidden(
+    calls: &HashMap<Oid, Vec<Name>>,
+    relation: &Relation,
+    declared: &Declared,
+    touched: &mut Touched,
+) -> Result<(), &'static str> {
+    for function in calls.get(&relation.oid).into_iter().flatten() {
+        called(function, declared, &mut touched.declared)
+            .map_err(|_| "default, constraint or policy with a volatile function")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The cache as one pool sees it: what it is allowed to remember, and what it knows of the
+//! server's catalogs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use super::analysis::{analyse, strip_comments};
+use super::catalog::{Catalog, SearchPath};
+use super::counters::Counters;
+use super::facts::Facts;
+use super::judged::{Judged, judge};
+use super::key::Key;
+use super::memo::Memo;
+use super::path;
+use super::rules::Rules;
+use super::space::Space;
+use super::store::Store;
+use crate::session::settings::Settings;
+
+/// After a load, another one is not begun for this many times what it took.
+const REST: u32 = 20;
+const SHORTEST_REST: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+pub struct PoolCache {
+    pub space: Arc<Space>,
+    pub store: Arc<Store>,
+    pub rules: Rules,
+    pub counters: Counters,
+    /// As which the pool has logged in.
+    user: Arc<str>,
+    /// Server, database and user: what all keys of this pool begin with.
+    prefix: Box<[u8]>,
+    known: ArcSwapOption<Known>,
+    /// Somebody has missed it.
+    wanted: AtomicBool,
+    loading: AtomicBool,
+    /// No load begins before this.
+    rests_until: Mutex<Option<Instant>>,
+    loads: AtomicU64,
+}
+
+/// What is known of the catalogs.
+#[derive(Debug)]
+struct Known {
+    catalog: Catalog,
+    /// [`Space::schema`] when they were read.
+    schema: u64,
+    memo: Arc<Memo>,
+    read: Instant,
+}
+
+impl PoolCache {
+    pub fn new(space: Arc<Space>, store: Arc<Store>, rules: Rules, user: Arc<str>) -> PoolCache {
+        let mut key = Key::default();
+        key.part(space.name.as_bytes());
+        key.part(user.as_bytes());
+        PoolCache {
+            prefix: key.bytes().into(),
+            counters: Counters::default(),
+            space,
+            store,
+            rules,
+            user,
+            known: ArcSwapOption::empty(),
+            wanted: AtomicBool::new(false),
+            loading: AtomicBool::new(false),
+            rests_until: Mutex::new(None),
+            loads: AtomicU64::new(0),
+        }
+    }
+
+    /// What a text does, and whether its answer may be remembered, for a session with these
+    /// settings.
+    pub fn judge(&self, text: &[u8], standard_strings: bool, settings: &Settings) -> Arc<Judged> {
+        let known = self.known.load();
+        let Some(known) = &*known else {
+            self.wanted.store(true, Ordering::Relaxed);
+            return Arc::new(Judged::without_catalog(&analyse(text, standard_strings)));
+        };
+        let path_id = path::path_id(settings, |parts| {
+            use std::hash::{BuildHasher, Hasher};
+            let state = foldhash::quality::FixedState::with_seed(0x7061_7468);
+            let mut hasher = state.build_hasher();
+            for part in parts {
+                hasher.write(part.as_bytes());
+                hasher.write_u8(0xff);
+            }
+            hasher.finish()
+        });
+        let circumstances = path_id ^ u64::from(standard_strings);
+        let judged = known.memo.get(text, circumstances, || {
+            let facts = analyse(text, standard_strings);
+            self.judge_facts(known, &facts, settings)
+        });
+        if known.schema == self.space.schema() {
+            return judged;
+        }
+        self.wanted.store(true, Ordering::Relaxed);
+        Arc::new(judged.in_another_schema())
+    }
+
+    fn judge_facts(&self, known: &Known, facts: &Facts, settings: &Settings) -> Judged {
+        let path = path::search_path(settings, &known.catalog, &self.user);
+        judge(
+            &self.space,
+            &known.catalog,
+            facts,
+            &path,
+            &self.rules.declared,
+        )
+    }
+
+    /// Judges for the console, with the pool's own settings.
+    pub fn explain(&self, text: &[u8]) -> Arc<Judged> {
+        let text = strip_comments(text, true);
+        self.judge(&text, true, &Settings::default())
+    }
+
+    /// Begins a key for a session with these settings.
+    #[inline]
+    pub fn begin_key(&self, key: &mut Key, settings: &Settings) {
+        key.clear();
+        key.raw(&self.prefix);
+        key.part(settings.result_key());
+    }
+
+    /// Whether the catalogs should be read now. Whoever is told so must call
+    /// [`PoolCache::learned`] in the end.
+    pub fn wants_load(&self, now: Instant) -> bool {
+        let known = self.known.load();
+        let outdated = known.as_ref().is_none_or(|k| {
+            k.schema != self.space.schema()
+                || now.saturating_duration_since(k.read) > self.rules.catalog_refresh
+        });
+        if !outdated || !self.wanted.load(Ordering::Relaxed) {
+            return false;
+        }
+        let rests = self.rests_until.lock().is_some_and(|until| now < until);
+        !rests && !self.loading.swap(true, Ordering::SeqCst)
+    }
+
+    /// What was read, if it could be; `schema` is [`Space::schema`] before it was asked for.
+    pub fn learned(&self, catalog: Option<Catalog>, schema: u64, took: Duration) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        if let Some(catalog) = catalog {
+            let before = self.known.load_full();
+            // What was judged by the same catalogs is still right.
+            let same = before.filter(|k| k.catalog.fingerprint() == catalog.fingerprint());
+            self.wanted.store(false, Ordering::Relaxed);
+            self.known.store(Some(Arc::new(Known {
+                memo: same.map(|k| Arc::clone(&k.memo)).unwrap_or_default(),
+                catalog,
+                schema,
+                read: Instant::now(),
+            })));
+        }
+        let rest = (took * REST).max(SHORTEST_REST);
+        *self.rests_until.lock() = Some(Instant::now() + rest);
+        self.loading.store(false, Ordering::SeqCst);
+    }
+
+    /// The catalogs are used, so they are worth reading again when they are old.
+    #[inline]
+    pub fn is_used(&self) {
+        if !self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the catalogs were read.
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    /// Whether they are known at the moment.
+    pub fn is_ready(&self) -> bool {
+        let known = self.known.load();
+        known
+            .as_ref()
+            .is_some_and(|k| k.schema == self.space.schema())
+    }
+
+    /// The name of a relation, for people.
+    pub fn relation_name(&self, oid: super::Oid) -> Option<String> {
+        let known = self.known.load();
+        let (schema, name) = known.as_ref()?.catalog.relation_name(oid)?;
+        Some(format!("{schema}.{name}"))
+    }
+
+    /// The relation of that name, as one without a schema is found by this pool's user.
+    pub fn relation_oid(&self, name: &str) -> Option<super::Oid> {
+        let known = self.known.load();
+        let known = known.as_ref()?;
+        let path = SearchPath(Some(known.catalog.default_path().into()));
+        known.catalog.relation_oid(name, &path)
+    }
+
+    /// What was judged of which text, for the console.
+    pub fn decisions(&self) -> Vec<(Box<[u8]>, Arc<Judged>)> {
+        let known = self.known.load();
+        known.as_ref().map(|k| k.memo.all()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,410 @@
+//! Answers from memory: looking for one, waiting for another's, and keeping one that was asked
+//! for.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::io_steps::Fill as Filled;
+use super::{ClientTask, End, Phase, Step};
+use crate::cache::analysis::{Hint, leading_hint, strip_comments};
+use crate::cache::counters::{Bypass, count};
+use crate::cache::entry::{Age, Entry};
+use crate::cache::flight::{Flight, Flights, Lead, News, Part};
+use crate::cache::mark::Snapshot;
+use crate::cache::pool::PoolCache;
+use crate::cache::request::{self, What};
+use crate::client::info::{Control, Now};
+use crate::config::PoolMode;
+use crate::protocol::encode;
+use crate::protocol::sqlstate;
+use crate::session::recording::{Recording, State};
+use crate::session::statement::Source;
+use crate::sql;
+
+/// An answer that is being asked for, to be kept.
+#[derive(Debug)]
+pub(super) struct Fill {
+    cache: Arc<PoolCache>,
+    key: Box<[u8]>,
+    hash: u128,
+    snapshot: Snapshot,
+    ttl: u64,
+    stale: u64,
+    began: u64,
+    /// Others wait for it.
+    lead: Option<Lead>,
+}
+
+/// A request whose answer another client is asking for.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    flight: Arc<Flight>,
+    cache: Arc<PoolCache>,
+}
+
+/// What was found about a request.
+enum Outcome {
+    /// It is answered.
+    Hit,
+    /// Ask the server.
+    Server,
+    Wait(Waiting),
+}
+
+/// The parts of a request that matters, without its bytes.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    length: usize,
+    bound: bool,
+    describes: bool,
+    closes: bool,
+}
+
+impl ClientTask {
+    /// A request needs an answer: from memory, from another client's request, or from the server.
+    pub(super) fn ask(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        let settings = self.pool.settings();
+        let cache = settings
+            .cache
+            .as_ref()
+            .filter(|cache| cache.rules.enabled && settings.mode != PoolMode::Session);
+        let Some(cache) = cache.cloned() else {
+            drop(settings);
+            return self.begin_checkout(cx, now);
+        };
+        drop(settings);
+        let outcome = match self.look(&cache, cx, now) {
+            Ok(outcome) => outcome,
+            Err(why) => {
+                cache.counters.bypass(why);
+                Outcome::Server
+            }
+        };
+        match outcome {
+            Outcome::Hit => Step::Again,
+            Outcome::Server => self.begin_checkout(cx, now),
+            Outcome::Wait(waiting) => {
+                if let Some(active) = &mut self.active {
+                    active.phase = Phase::Joined(Box::new(waiting));
+                    active.settings = Some(self.pool.settings_now());
+                    active.began = Some(now.micros);
+                }
+                self.set_joined_deadline(now);
+                self.watch_while_joined(cx)
+            }
+        }
+    }
+
+    /// # Errors
+    /// Why the answer can neither be looked for nor kept.
+    fn look(
+        &mut self,
+        cache: &Arc<PoolCache>,
+        cx: &mut Context<'_>,
+        now: Now,
+    ) -> Result<Outcome, Bypass> {
+        let Some(active) = self.active.as_mut() else {
+            return Ok(Outcome::Server);
+        };
+        if !self.state.settings.allow_cache() || !self.state.pins.is_empty() {
+            return Err(Bypass::Off);
+        }
+        let strings = self.state.seen.standard_conforming_strings();
+        let request = request::request(active.x.up.unscanned()).ok_or(Bypass::Protocol)?;
+        let key = &mut active.key;
+        cache.begin_key(key, &self.state.settings);
+        let (judged, hint, shape) = match request.what {
+            What::Query { text } => {
+                let hint = leading_hint(text);
+                let text = strip_comments(text, strings);
+                key.part(&text);
+                let shape = Shape {
+                    length: request.length,
+                    bound: false,
+                    describes: true,
+                    closes: false,
+                };
+                (
+                    cache.judge(&text, strings, &self.state.settings),
+                    hint,
+                    shape,
+                )
+            }
+            What::Bound {
+                statement,
+                values,
+                describes,
+                closes,
+            } => {
+                let statement = self.state.statement(statement).ok_or(Bypass::Statement)?;
+                let Source::Parse { query, types } = &statement.source else {
+                    return Err(Bypass::Statement);
+                };
+                if statement.effects.is_some() || statement.answer.is_some() {
+                    return Err(Bypass::Statement);
+                }
+                let each = request::values(values).ok_or(Bypass::Protocol)?;
+                if each.iter().any(|v| sql::names_datetime(v)) {
+                    return Err(Bypass::DateWord);
+                }
+                let text = strip_comments(query, strings);
+                key.part(&text);
+                key.part(types);
+                key.part(values);
+                let shape = Shape {
+                    length: request.length,
+                    bound: true,
+                    describes,
+                    closes,
+                };
+                let hint = leading_hint(query);
+                (
+                    cache.judge(&text, strings, &self.state.settings),
+                    hint,
+                    shape,
+                )
+            }
+        };
+        let ttl = match hint {
+            Some(Hint::NoCache) => return Err(Bypass::Off),
+            Some(Hint::Cache { ttl: Some(ttl) }) => ttl,
+            _ => cache.rules.ttl,
+        };
+        let Ok(plan) = &judged.read else {
+            judged.count_refusal();
+            return Err(Bypass::Refused);
+        };
+        cache.is_used();
+        key.finish(&cache.store.hasher);
+        let millis = now.millis();
+        if let Some(entry) = cache.store.get(key) {
+            if !entry.snapshot.holds() {
+                if entry.snapshot.is_outdated() {
+                    count(&cache.counters.outdated);
+                    cache.store.forget(key);
+                }
+            } else if shape.describes && entry.description.is_none() {
+                // It was asked for without its description.
+            } else {
+                match entry.age(millis) {
+                    Age::Over => count(&cache.counters.expired),
+                    age => {
+                        if age == Age::Stale {
+                            count(&cache.counters.stale_hits);
+                        }
+                        self.give(cache, &entry, shape, now);
+                        return Ok(Outcome::Hit);
+                    }
+                }
+            }
+        }
+        let Some(snapshot) = Snapshot::take(&plan.marks) else {
+            return Err(Bypass::Pending);
+        };
+        count(&cache.counters.misses);
+        let part = Flights::part(&cache.space, key, &snapshot, shape.describes, cx.waker());
+        let lead = match part {
+            Part::Wait(flight) if !active.alone => {
+                let cache = Arc::clone(cache);
+                return Ok(Outcome::Wait(Waiting { flight, cache }));
+            }
+            Part::Lead(lead) => Some(lead),
+            Part::Wait(_) | Part::Alone => None,
+        };
+        active.x.recording = Some(Box::new(Recording::new(cache.rules.max_entry_size)));
+        active.fill = Some(Box::new(Fill {
+            cache: Arc::clone(cache),
+            key: key.bytes().into(),
+            hash: key.hash(),
+            snapshot,
+            ttl: ttl.as_millis() as u64,
+            stale: cache.rules.stale_while_revalidate.as_millis() as u64,
+            began: now.micros,
+            lead,
+        }));
+        Ok(Outcome::Server)
+    }
+
+    /// Answers the request from an entry.
+    fn give(&mut self, cache: &PoolCache, entry: &Entry, shape: Shape, now: Now) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        active.x.up.skip(shape.length);
+        active.alone = false;
+        let out = active.x.down.insert();
+        if shape.bound {
+            out.extend_from_slice(encode::BIND_COMPLETE);
+        } else {
+            // A simple query ends the unnamed statement.
+            self.state.end_unnamed();
+        }
+        if shape.describes
+            && let Some(description) = &entry.description
+        {
+            out.extend_from_slice(description);
+        }
+        out.extend_from_slice(&entry.rows);
+        if shape.closes {
+            out.extend_from_slice(encode::CLOSE_COMPLETE);
+        }
+        encode::ready_for_query(out, b'I');
+        entry.hit();
+        count(&cache.counters.hits);
+        let age = now.millis().saturating_sub(entry.filled);
+        let ages = &cache.counters.age_at_hit;
+        ages.fetch_add(age, std::sync::atomic::Ordering::Relaxed);
+        let shard = self.pool.shard(self.worker.home());
+        shard.queries.add(1);
+        shard.transactions.add(1);
+        shard.binds.add(u64::from(shape.bound));
+        shard
+            .client_parses
+            .add(u64::from(active.x.tally.client_parses));
+        active.x.tally.client_parses = 0;
+        self.set_idle_deadline(now);
+    }
+
+    /// Another client is asking for what this one wants.
+    pub(super) fn step_joined(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        let Phase::Joined(waiting) = &active.phase else {
+            return Step::Again;
+        };
+        match waiting.flight.news() {
+            News::NotYet => {}
+            News::Landed(entry) => {
+                let cache = Arc::clone(&waiting.cache);
+                self.set_detached(now);
+                return self.give_landed(&cache, &entry, now);
+            }
+            News::Failed => {
+                // Everybody asks for himself now, or one failure after another would hold them up.
+                active.alone = true;
+                self.set_detached(now);
+                return Step::Again;
+            }
+        }
+        if self.info.has_request()
+            && let Some(step) = self.joined_request(now)
+        {
+            return step;
+        }
+        self.watch_while_joined(cx)
+    }
+
+    fn give_landed(&mut self, cache: &PoolCache, entry: &Entry, now: Now) -> Step {
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        // It was complete when it was looked at first, and nothing was taken from it since.
+        let Some(request) = request::request(active.x.up.unscanned()) else {
+            return Step::Again;
+        };
+        let (bound, describes, closes) = match request.what {
+            What::Query { .. } => (false, true, false),
+            What::Bound {
+                describes, closes, ..
+            } => (true, describes, closes),
+        };
+        let shape = Shape {
+            length: request.length,
+            bound,
+            describes,
+            closes,
+        };
+        count(&cache.counters.joined);
+        self.give(cache, entry, shape, now);
+        Step::Again
+    }
+
+    fn joined_request(&mut self, now: Now) -> Option<Step> {
+        let killed = self.info.is_requested(Control::Kill);
+        let cancelled = self.info.take(Control::Cancel);
+        let expired = self.info.take(Control::Deadline);
+        if !(killed || cancelled || expired) {
+            return None;
+        }
+        self.set_detached(now);
+        if killed {
+            return Some(Step::end(End::Killed));
+        }
+        if cancelled {
+            let text = "canceling statement due to user request";
+            self.refuse(sqlstate::QUERY_CANCELED, text);
+        } else {
+            self.pool.shard(self.worker.home()).timeouts.add(1);
+            self.refuse(sqlstate::QUERY_CANCELED, super::timeouts::STATEMENT);
+        }
+        Some(Step::Again)
+    }
+
+    fn watch_while_joined(&mut self, cx: &mut Context<'_>) -> Step {
+        match self.fill_up_if_ready(cx) {
+            Poll::Pending | Poll::Ready(Ok(Filled::Full)) => Step::Wait,
+            Poll::Ready(Ok(Filled::Bytes)) => Step::Again,
+            Poll::Ready(gone) => Step::end(gone.map_or_else(End::from_read, |_| End::Eof)),
+        }
+    }
+
+    /// Keeps the answer that has come, if it is one to be kept.
+    #[inline]
+    pub(super) fn settle_fill(&mut self, now: Now) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        if active.fill.is_none() {
+            return;
+        }
+        match active.x.recording.as_ref().map(|r| r.state()) {
+            Some(State::Running | State::Complete) => {}
+            Some(State::Done) => {
+                let (fill, recording) = (active.fill.take(), active.x.recording.take());
+                if let (Some(fill), Some(recording)) = (fill, recording) {
+                    fill.keep(*recording, now);
+                }
+            }
+            Some(State::Spoiled) | None => self.drop_fill(),
+        }
+    }
+
+    /// The answer will not be kept. Whoever waits for it is told.
+    pub(super) fn drop_fill(&mut self) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        active.x.recording = None;
+        if let Some(fill) = active.fill.take() {
+            count(&fill.cache.counters.unfit);
+        }
+    }
+}
+
+impl Fill {
+    fn keep(self, recording: Recording, now: Now) {
+        let counters = &self.cache.counters;
+        let micros = now.micros.saturating_sub(self.began);
+        counters
+            .fill_micros
+            .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+        let (description, rows) = recording.into_parts();
+        let filled = now.millis();
+        let expires = filled + self.ttl;
+        let times = [filled, expires, expires + self.stale];
+        let holds = self.snapshot.holds();
+        let entry = Entry::new(self.key, description, rows, self.snapshot, times);
+        let entry = Arc::new(entry);
+        if holds {
+            self.cache.store.put(self.hash, Arc::clone(&entry));
+            count(&counters.stored);
+        } else {
+            count(&counters.overtaken);
+        }
+        // Who waits has asked when nothing had changed: the answer was true at that moment.
+        if let Some(lead) = self.lead {
+            lead.land(&entry);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a link's messages change in the database: told to the server connection's [`Writes`]
+//! before they are sent.
+//!
+//! [`Writes`]: crate::cache::writes::Writes
+
+use std::sync::Arc;
+
+use super::link::Link;
+use super::statement::{Source, Statement};
+use crate::cache::analysis::{prepared_body, strip_comments};
+use crate::cache::judged::{Doing, Judged};
+use crate::cache::pool::PoolCache;
+use crate::cache::writes::Change;
+
+/// Anything, the schema included.
+const ANYTHING: Change = Change::Everything { schema: true };
+
+impl Link<'_> {
+    /// What a simple query does.
+    #[inline]
+    pub(super) fn judge_query(&self, text: &[u8]) -> Option<Arc<Judged>> {
+        self.rules.cache.map(|cache| self.judge(cache, text))
+    }
+
+    /// A simple query that was judged so is about to be sent.
+    #[inline]
+    pub(super) fn note_query(&mut self, judged: Option<Arc<Judged>>) {
+        if let (Some(cache), Some(judged)) = (self.rules.cache, judged) {
+            self.note(cache, &judged, &[]);
+        }
+    }
+
+    /// The statement is about to be bound: executed, most likely, in the transaction that is open
+    /// then.
+    #[inline]
+    pub(super) fn note_statement(&mut self, statement: &Arc<Statement>) {
+        if let Some(cache) = self.rules.cache {
+            self.note_source(cache, statement);
+        }
+    }
+
+    fn note_source(&mut self, cache: &Arc<PoolCache>, statement: &Statement) {
+        let strings = self.standard_strings();
+        let judged = match &statement.source {
+            Source::Parse { query, .. } => self.judge(cache, query),
+            Source::Sql { text } => match prepared_body(text, strings) {
+                Some(body) => self.judge(cache, body),
+                None => Arc::new(Judged::unknown()),
+            },
+        };
+        self.note(cache, &judged, &statement.needs);
+    }
+
+    /// Something is about to be sent that cannot be looked at.
+    pub(super) fn note_anything(&mut self) {
+        if let Some(cache) = self.rules.cache {
+            self.server.writes.note(&cache.space, &ANYTHING);
+            self.server.writes.publish();
+        }
+    }
+
+    fn standard_strings(&self) -> bool {
+        self.server.reported.standard_conforming_strings()
+    }
+
+    fn judge(&self, cache: &PoolCache, text: &[u8]) -> Arc<Judged> {
+        let strings = self.standard_strings();
+        cache.judge(
+            &strip_comments(text, strings),
+            strings,
+            &self.client.settings,
+        )
+    }
+
+    /// `needs` are the statements that this one names, under our names.
+    fn note(&mut self, cache: &Arc<PoolCache>, judged: &Judged, needs: &[Arc<Statement>]) {
+        if judged.harmless {
+            return;
+        }
+        for doing in &judged.doings {
+            match doing {
+                Doing::Changes(change) => self.server.writes.note(&cache.space, change),
+                Doing::Executes(name) => {
+                    let ours = needs.iter().find(|s| *s.name == *name.as_bytes());
+                    let known = ours
+                        .or_else(|| self.client.statement(name.as_bytes()))
+                        .cloned();
+                    match known {
+                        // PostgreSQL cannot prepare an EXECUTE, so this does not go deeper.
+                        Some(statement) => self.note_source(cache, &statement),
+                        None => self.server.writes.note(&cache.space, &ANYTHING),
+                    }
+                }
+            }
+        }
+        // Only inside a transaction block, and with nothing under way that may end it, is it sure
+        // that this does not commit by itself.
+        let in_block = self.server.status == b'T' && !self.server.backlog.runs();
+        let writes = &mut self.server.writes;
+        if !in_block || judged.may_commit || writes.is_exposed() {
+            writes.publish();
+        }
+    }
+
+    /// ReadyForQuery has come, with this status.
+    #[inline]
+    pub(super) fn settle_writes(&mut self, status: u8) {
+        if !self.server.writes.is_empty() && status == b'I' && self.server.backlog.is_empty() {
+            self.server.writes.end();
+        }
+    }
+}
