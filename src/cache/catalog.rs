@@ -64,8 +64,28 @@ pub enum Effect {
     /// These relations, sorted.
     Writes(Vec<Oid>),
     Executes(Box<str>),
-    /// It cannot be told; with the reason.
-    Everything(&'static str),
+    /// It cannot be told.
+    Everything(Unknown),
+}
+
+/// Why it cannot be told what a statement changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown {
+    pub why: &'static str,
+    /// It may even change tables and functions themselves.
+    pub schema: bool,
+}
+
+impl Unknown {
+    /// It changes rows only.
+    const fn rows(why: &'static str) -> Unknown {
+        Unknown { why, schema: false }
+    }
+
+    /// It may change the schema.
+    const fn schema(why: &'static str) -> Unknown {
+        Unknown { why, schema: true }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,10 +206,18 @@ impl Catalog {
             let effect = match &statement.says {
                 Says::Nothing => Effect::Nothing,
                 Says::Executes(name) => Effect::Executes(name.clone()),
-                Says::Anything(why) => Effect::Everything(why),
+                Says::Anything(why) => Effect::Everything(Unknown::schema(why)),
+                Says::Runs { schema } => {
+                    let called = self.writes(&[], &statement.mentions, path, declared);
+                    let calls = matches!(called, Effect::Everything(u) if u.schema);
+                    Effect::Everything(Unknown {
+                        why: "DO or CALL",
+                        schema: *schema || calls || self.functions.some_change_schema,
+                    })
+                }
                 // It may be a view that was made elsewhere, and call anything.
                 Says::Reads if matches!(read, Err(Refusal::UnknownRelation(_))) => {
-                    Effect::Everything("unknown relation")
+                    Effect::Everything(Unknown::schema("unknown relation"))
                 }
                 Says::Reads => self.writes(&[], &statement.mentions, path, declared),
                 Says::Writes(writes) => self.writes(writes, &statement.mentions, path, declared),

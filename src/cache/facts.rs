@@ -43,8 +43,13 @@ pub enum Says {
     Writes(Vec<Write>),
     /// SQL `EXECUTE` of this name: does what was prepared.
     Executes(Box<str>),
-    /// Anything: schema changes, `DO`, `CALL`, what is not understood. The text says why, for the
-    /// console: `"DDL"`, `"DO"`, ….
+    /// Code that writes what it likes: `DO`, `CALL`.
+    Runs {
+        /// The code, as far as it is in the statement, may change the schema.
+        schema: bool,
+    },
+    /// Anything: schema changes, what is not understood. The text says why, for the
+    /// console: `"DDL"`, ….
     Anything(&'static str),
 }
 

@@ -56,7 +56,10 @@ impl Judged {
                     Some(Doing::Changes(Change::Relations(marks)))
                 }
                 Effect::Executes(name) => Some(Doing::Executes(name)),
-                Effect::Everything(_) => Some(Doing::Changes(Change::Everything { schema: true })),
+                Effect::Everything(unknown) => {
+                    let schema = unknown.schema;
+                    Some(Doing::Changes(Change::Everything { schema }))
+                }
             });
         let doings: Box<[Doing]> = doings.collect();
         let read = verdict.read.map(|plan| {
@@ -82,8 +85,12 @@ impl Judged {
             Says::Nothing => None,
             Says::Executes(name) => Some(Doing::Executes(name.clone())),
             Says::Reads if statement.mentions.calls.is_empty() => None,
-            Says::Reads | Says::Writes(_) => Some(Doing::Changes(UNKNOWN_ROWS)),
-            Says::Anything(_) => Some(Doing::Changes(Change::Everything { schema: true })),
+            Says::Reads | Says::Writes(_) | Says::Runs { schema: false } => {
+                Some(Doing::Changes(UNKNOWN_ROWS))
+            }
+            Says::Anything(_) | Says::Runs { schema: true } => {
+                Some(Doing::Changes(Change::Everything { schema: true }))
+            }
         };
         let doings: Box<[Doing]> = facts.statements.iter().filter_map(doing).collect();
         let may_commit = facts.statements.iter().any(|s| s.may_commit);

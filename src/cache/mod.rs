@@ -23,6 +23,7 @@ pub mod key;
 pub mod mark;
 pub mod memo;
 pub mod path;
+pub mod planted;
 pub mod pool;
 pub mod request;
 pub mod rules;

@@ -16,6 +16,7 @@ use super::judged::{Judged, judge};
 use super::key::Key;
 use super::memo::Memo;
 use super::path;
+use super::planted::{Bug, is_planted};
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
@@ -58,7 +59,9 @@ impl PoolCache {
     pub fn new(space: Arc<Space>, store: Arc<Store>, rules: Rules, user: Arc<str>) -> PoolCache {
         let mut key = Key::default();
         key.part(space.name.as_bytes());
-        key.part(user.as_bytes());
+        if !is_planted(Bug::NoRole) {
+            key.part(user.as_bytes());
+        }
         PoolCache {
             prefix: key.bytes().into(),
             counters: Counters::default(),
@@ -126,7 +129,9 @@ impl PoolCache {
     pub fn begin_key(&self, key: &mut Key, settings: &Settings) {
         key.clear();
         key.raw(&self.prefix);
-        key.part(settings.result_key());
+        if !is_planted(Bug::NoRole) {
+            key.part(settings.result_key());
+        }
     }
 
     /// Whether the catalogs should be read now. Whoever is told so must call

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::mark::Mark;
+use super::planted::{Bug, is_planted};
 use super::space::Space;
 
 /// Belongs to the server connection, because the transaction does: a client may be gone before it
@@ -46,6 +47,9 @@ impl Writes {
             self.space = Some(Arc::clone(space));
             self.schema_before = space.schema();
         }
+        if is_planted(Bug::NoInvalidation) {
+            return;
+        }
         match change {
             Change::Relations(marks) => marks.iter().for_each(|m| self.add(m)),
             Change::Everything { schema } => {
@@ -71,6 +75,9 @@ impl Writes {
     /// What is about to be forwarded may commit what was noted.
     pub fn publish(&mut self) {
         self.exposed = true;
+        if is_planted(Bug::TooEarly) {
+            self.marks.drain(..).for_each(|m| m.bump());
+        }
         for mark in &self.marks[self.published..] {
             mark.begin();
         }

@@ -172,6 +172,11 @@ pub struct Pgweir {
 impl Pgweir {
     /// `general` are lines of that section.
     pub fn start(pg_port: u16, general: &str) -> Pgweir {
+        Pgweir::start_with(pg_port, general, &[])
+    }
+
+    /// With environment variables.
+    pub fn start_with(pg_port: u16, general: &str, variables: &[(&str, &str)]) -> Pgweir {
         let scratch = Scratch::new("weir");
         let port = free_port();
         let config = scratch.0.join("pgweir.toml");
@@ -179,6 +184,7 @@ impl Pgweir {
         let log = fs::File::create(scratch.0.join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
             .arg(&config)
+            .envs(variables.iter().copied())
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()

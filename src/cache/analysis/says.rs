@@ -78,8 +78,12 @@ pub fn says(part: &Part<'_>) -> Statement {
             Statement::anything("VACUUM FULL")
         }
         "vacuum" => Statement::quiet(Says::Nothing),
-        "do" => Statement::anything("DO"),
-        "call" => Statement::anything("CALL"),
+        "do" | "call" => Statement {
+            says: Says::Runs {
+                schema: may_change_schema(part),
+            },
+            may_commit: true,
+        },
         w if NOTHING.contains(&w) => Statement::quiet(Says::Nothing),
         w if ROWS.contains(&w) => match rows(part, first) {
             Ok(writes) if writes.is_empty() => Statement::quiet(Says::Reads),
@@ -88,6 +92,20 @@ pub fn says(part: &Part<'_>) -> Statement {
         },
         _ => Statement::anything("DDL"),
     }
+}
+
+/// Words of statements that change the schema, or run what cannot be looked at.
+const SCHEMA_WORDS: &[&str] = &[
+    "create", "alter", "drop", "execute", "grant", "revoke", "reassign", "call", "comment",
+    "security", "import", "refresh", "do", "language",
+];
+
+/// Whether the code of a `DO`, which is a string, has a word of a statement that changes the schema.
+fn may_change_schema(part: &Part<'_>) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    (1..part.len())
+        .flat_map(|i| part.text(i).split(move |c| !is_word(c)))
+        .any(|word| SCHEMA_WORDS.iter().any(|w| word.eq_ignore_ascii_case(w)))
 }
 
 /// Why a single statement that is no read is not answered from memory.

@@ -18,6 +18,8 @@ fn says(text: &str) -> String {
         Says::Nothing => "nothing".to_owned(),
         Says::Reads => "reads".to_owned(),
         Says::Executes(name) => format!("executes {name}"),
+        Says::Runs { schema: false } => "runs".to_owned(),
+        Says::Runs { schema: true } => "runs, schema".to_owned(),
         Says::Anything(why) => format!("anything {why}"),
         Says::Writes(writes) => {
             let each = writes.iter().map(|w| {
@@ -217,8 +219,9 @@ fn writes_and_their_targets() {
             "begin; insert into t values (1); commit",
             "nothing; insert t; nothing",
         ),
-        ("do $$ begin delete from t; end $$", "anything DO"),
-        ("call p()", "anything CALL"),
+        ("do $$ begin delete from t; end $$", "runs"),
+        ("call p()", "runs"),
+        ("do $$ begin execute 'x'; end $$", "runs, schema"),
         ("create table x (a int)", "anything DDL"),
         ("alter table x add b int", "anything DDL"),
         ("grant select on x to y", "anything DDL"),

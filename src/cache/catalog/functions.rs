@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Declared;
+use super::{Declared, Unknown};
 use crate::cache::facts::{Call, Mentions, Name, Refusal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,8 @@ pub(super) struct Function {
     pub most: usize,
     /// `x.f` may call it.
     pub by_column: bool,
+    /// Its body may change the schema.
+    pub changes_schema: bool,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub(super) struct Functions {
     pub by_name: HashMap<Box<str>, Vec<Function>>,
     /// Operators of users.
     pub operators: HashMap<Box<str>, Volatility>,
+    /// Some function of a user, whoever calls it, may change the schema.
+    pub some_change_schema: bool,
 }
 
 /// STABLE functions of the server whose results depend on nothing but their arguments, settings of
@@ -272,11 +276,11 @@ impl Functions {
         mentions: &Mentions,
         declared: &Declared,
         writes: &mut Vec<Name>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unknown> {
         for call in &mentions.calls {
             for function in self.candidates(call) {
                 if function.schema.is_some() && function.volatility == Volatility::Volatile {
-                    called(&function.full_name(&call.name.name), declared, writes)?;
+                    self.called(function, &call.name.name, declared, writes)?;
                 }
             }
         }
@@ -284,32 +288,64 @@ impl Functions {
             let named = self.by_name.get(&name.name).into_iter().flatten();
             for function in named {
                 if function.by_column && function.volatility == Volatility::Volatile {
-                    called(&function.full_name(&name.name), declared, writes)?;
+                    self.called(function, &name.name, declared, writes)?;
                 }
             }
         }
         let own = mentions.operators.iter().map(|o| self.operators.get(o));
         if own.flatten().any(|v| *v == Volatility::Volatile) {
-            return Err("volatile operator");
+            return Err(self.unknown("volatile operator"));
         }
         Ok(())
     }
 }
 
-/// A volatile function of a user is called.
-pub(super) fn called(
-    name: &Name,
-    declared: &Declared,
-    writes: &mut Vec<Name>,
-) -> Result<(), &'static str> {
-    if let Some(tables) = declared.function(name).and_then(|d| d.writes.as_ref()) {
-        writes.extend(tables.iter().cloned());
-        return Ok(());
+impl Functions {
+    fn called(
+        &self,
+        function: &Function,
+        name: &str,
+        declared: &Declared,
+        writes: &mut Vec<Name>,
+    ) -> Result<(), Unknown> {
+        let schema = function.changes_schema;
+        self.called_by_name(
+            &function.full_name(name),
+            "volatile function",
+            declared,
+            writes,
+        )
+        .map_err(|unknown| Unknown {
+            schema: unknown.schema || schema,
+            ..unknown
+        })
     }
-    if HARMLESS.contains(&&*name.name) {
-        return Ok(());
+
+    /// A volatile function of a user is called; `why` says how it comes to that.
+    pub(super) fn called_by_name(
+        &self,
+        name: &Name,
+        why: &'static str,
+        declared: &Declared,
+        writes: &mut Vec<Name>,
+    ) -> Result<(), Unknown> {
+        if let Some(tables) = declared.function(name).and_then(|d| d.writes.as_ref()) {
+            writes.extend(tables.iter().cloned());
+            return Ok(());
+        }
+        if HARMLESS.contains(&&*name.name) {
+            return Ok(());
+        }
+        Err(self.unknown(why))
     }
-    Err("volatile function")
+
+    /// Code of a user runs, and may call any other.
+    pub(super) fn unknown(&self, why: &'static str) -> Unknown {
+        Unknown {
+            why,
+            schema: self.some_change_schema,
+        }
+    }
 }
 
 impl Function {

@@ -142,6 +142,7 @@ impl Catalog {
             }
             "odd" => match row.text(1)? {
                 "cast" => self.odd_casts = true,
+                "schema" => self.functions.some_change_schema = true,
                 _ => self.odd_domains = true,
             },
             _ => return None,
@@ -181,6 +182,7 @@ impl Catalog {
             least: row.number(4)?,
             most: row.number(5)?,
             by_column: row.flag(6),
+            changes_schema: row.flag(7),
         };
         let same_name = self.functions.by_name.entry(row.boxed(2)?).or_default();
         same_name.push(function);

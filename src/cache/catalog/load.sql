@@ -61,7 +61,7 @@ JOIN pg_catalog.pg_depend d ON d.objid = r.oid AND d.classid = 'pg_catalog.pg_re
 WHERE r.rulename = '_RETURN' AND n.nspname NOT IN ('pg_catalog', 'information_schema');
 SELECT DISTINCT 'function', NULL, p.proname, p.provolatile,
        CASE WHEN p.provolatile = 'i' THEN 0 ELSE p.pronargs - p.pronargdefaults END,
-       CASE WHEN p.provolatile = 'i' OR p.provariadic <> 0 THEN 1000 ELSE p.pronargs END, false
+       CASE WHEN p.provolatile = 'i' OR p.provariadic <> 0 THEN 1000 ELSE p.pronargs END, false, false
 FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace;
 -- Of an aggregate, what its steps are.
 SELECT 'function', n.nspname, p.proname,
@@ -76,9 +76,21 @@ SELECT 'function', n.nspname, p.proname,
        CASE WHEN p.provariadic <> 0 THEN 1000 ELSE p.pronargs END,
        p.pronargs - p.pronargdefaults <= 1 AND p.pronargs >= 1
          AND EXISTS (SELECT FROM pg_catalog.pg_type t
-                     WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p'))
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+                     WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')),
+       p.provolatile = 'v' AND (l.lanname NOT IN ('sql', 'plpgsql', 'c', 'internal')
+         OR p.prosrc ~* '\m(create|alter|drop|execute|grant|revoke|reassign|call)\M|\m(comment\s+on|security\s+label|import\s+foreign|refresh\s+mat|do\s*(\$|''|language))')
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname <> 'pg_catalog';
+-- Some function that did not come with an extension may change the schema, as far as its body tells.
+SELECT DISTINCT 'odd', 'schema'
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.provolatile = 'v'
+  AND (l.lanname NOT IN ('sql', 'plpgsql', 'c', 'internal')
+       OR p.prosrc ~* '\m(create|alter|drop|execute|grant|revoke|reassign|call)\M|\m(comment\s+on|security\s+label|import\s+foreign|refresh\s+mat|do\s*(\$|''|language))')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+                    AND d.deptype = 'e');
 SELECT DISTINCT 'operator', o.oprname, p.provolatile
 FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
 WHERE o.oprnamespace <> 'pg_catalog'::pg_catalog.regnamespace

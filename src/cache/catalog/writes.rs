@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::functions::called;
 use super::names::Found;
-use super::{Catalog, Declared, Effect, Kind, Relation, SearchPath};
+use super::{Catalog, Declared, Effect, Kind, Relation, SearchPath, Unknown};
 use crate::cache::Oid;
 use crate::cache::facts::{Action, Mentions, Name, Write};
 
@@ -13,6 +12,8 @@ const INSERT: u16 = 4;
 const DELETE: u16 = 8;
 const UPDATE: u16 = 16;
 const TRUNCATE: u16 = 32;
+
+const OPAQUE: Unknown = Unknown::rows("opaque view");
 
 /// What was found so far.
 #[derive(Default)]
@@ -44,7 +45,7 @@ impl Catalog {
         declared: &Declared,
     ) -> Effect {
         match self.touched(writes, mentions, path, declared) {
-            Err(why) => Effect::Everything(why),
+            Err(unknown) => Effect::Everything(unknown),
             Ok(touched) if touched.relations.is_empty() => Effect::Nothing,
             Ok(touched) => Effect::Writes(touched.relations.into_iter().collect()),
         }
@@ -56,12 +57,12 @@ impl Catalog {
         mentions: &Mentions,
         path: &SearchPath,
         declared: &Declared,
-    ) -> Result<Touched, &'static str> {
+    ) -> Result<Touched, Unknown> {
         let mut touched = Touched::default();
         let nothing = writes.is_empty();
         self.check(mentions, path, declared, &mut touched, &mut BTreeSet::new())?;
         if !nothing && self.odd_domains {
-            return Err("domain with a volatile constraint");
+            return Err(self.functions.unknown("domain with a volatile constraint"));
         }
         for write in writes {
             let target = self.target(&write.target, path)?;
@@ -74,13 +75,13 @@ impl Catalog {
         Ok(touched)
     }
 
-    fn target(&self, name: &Name, path: &SearchPath) -> Result<&Relation, &'static str> {
+    fn target(&self, name: &Name, path: &SearchPath) -> Result<&Relation, Unknown> {
         match self.find(name, path) {
             Found::Relation(relation) => Ok(relation),
-            Found::System => Err("system catalog"),
-            Found::Temporary => Err("temporary table"),
-            Found::Nothing => Err("unknown relation"),
-            Found::Unknown => Err("unknown search path"),
+            Found::System => Err(Unknown::schema("system catalog")),
+            Found::Temporary => Err(Unknown::rows("temporary table")),
+            Found::Nothing => Err(Unknown::schema("unknown relation")),
+            Found::Unknown => Err(Unknown::rows("unknown search path")),
         }
     }
 
@@ -92,17 +93,17 @@ impl Catalog {
         declared: &Declared,
         touched: &mut Touched,
         views: &mut BTreeSet<Oid>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unknown> {
         self.functions
             .check_writes(mentions, declared, &mut touched.declared)?;
         for name in &mentions.identifiers {
             let Found::Relation(relation) = self.find(name, path) else {
                 continue;
             };
-            hidden(&self.policy_calls, relation, declared, touched)?;
+            self.hidden(&self.policy_calls, relation, declared, touched)?;
             if relation.kind == Kind::View && views.insert(relation.oid) {
                 let Some(facts) = &relation.definition else {
-                    return Err("view without a definition");
+                    return Err(OPAQUE);
                 };
                 let nowhere = SearchPath(Some([].into()));
                 for statement in &facts.statements {
@@ -120,7 +121,7 @@ impl Catalog {
         mut events: u16,
         declared: &Declared,
         touched: &mut Touched,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unknown> {
         if relation.kind == Kind::Partitioned && events & UPDATE != 0 {
             // A row that moves to another partition is deleted here and inserted there.
             events |= INSERT | DELETE;
@@ -129,13 +130,13 @@ impl Catalog {
             return Ok(());
         }
         if self.rules.contains(&relation.oid) {
-            return Err("rule");
+            return Err(self.functions.unknown("rule"));
         }
         self.check_triggers(relation, events, declared, touched)?;
         match relation.kind {
-            Kind::Foreign => return Err("foreign table"),
-            Kind::Sequence => return Err("sequence"),
-            Kind::Materialized if relation.definition.is_none() => return Err("opaque view"),
+            Kind::Foreign => return Err(Unknown::rows("foreign table")),
+            Kind::Sequence => return Err(Unknown::rows("sequence")),
+            Kind::Materialized if relation.definition.is_none() => return Err(OPAQUE),
             Kind::View => return self.touch_through(relation, events, declared, touched),
             Kind::Materialized => {
                 let facts = relation.definition.iter();
@@ -147,8 +148,8 @@ impl Catalog {
             }
             Kind::Table | Kind::Partitioned => {}
         }
-        hidden(&self.hidden_calls, relation, declared, touched)?;
-        hidden(&self.policy_calls, relation, declared, touched)?;
+        self.hidden(&self.hidden_calls, relation, declared, touched)?;
+        self.hidden(&self.policy_calls, relation, declared, touched)?;
         touched.relations.insert(relation.oid);
         for child in self.children.get(&relation.oid).into_iter().flatten() {
             if let Some(child) = self.relations.get(child) {
@@ -166,10 +167,10 @@ impl Catalog {
         events: u16,
         declared: &Declared,
         touched: &mut Touched,
-    ) -> Result<(), &'static str> {
-        let bases = self.view_relations.get(&view.oid).ok_or("opaque view")?;
+    ) -> Result<(), Unknown> {
+        let bases = self.view_relations.get(&view.oid).ok_or(OPAQUE)?;
         for oid in bases {
-            let base = self.relations.get(oid).ok_or("opaque view")?;
+            let base = self.relations.get(oid).ok_or(OPAQUE)?;
             self.touch(base, events, declared, touched)?;
         }
         Ok(())
@@ -181,7 +182,7 @@ impl Catalog {
         events: u16,
         declared: &Declared,
         touched: &mut Touched,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unknown> {
         let triggers = self.triggers.get(&relation.oid).into_iter().flatten();
         let fitting: Vec<_> = triggers.filter(|t| t.events & events != 0).collect();
         if fitting.is_empty() {
@@ -192,7 +193,12 @@ impl Catalog {
             return Ok(());
         }
         for trigger in fitting {
-            called(&trigger.function, declared, &mut touched.declared).map_err(|_| "trigger")?;
+            self.functions.called_by_name(
+                &trigger.function,
+                "trigger",
+                declared,
+                &mut touched.declared,
+            )?;
         }
         Ok(())
     }
@@ -204,7 +210,7 @@ impl Catalog {
         events: u16,
         declared: &Declared,
         touched: &mut Touched,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unknown> {
         for key in self.foreign_keys.get(&relation.oid).into_iter().flatten() {
             let mut follows = 0;
             if events & TRUNCATE != 0 {
@@ -222,7 +228,7 @@ impl Catalog {
             }
             if follows != 0 {
                 let referencing = self.relations.get(&key.referencing);
-                let referencing = referencing.ok_or("unknown relation")?;
+                let referencing = referencing.ok_or(Unknown::schema("unknown relation"))?;
                 self.touch(referencing, follows, declared, touched)?;
             }
         }
@@ -230,16 +236,20 @@ impl Catalog {
     }
 }
 
-/// Functions behind a relation's defaults, constraints or policies.
-fn hidden(
-    calls: &HashMap<Oid, Vec<Name>>,
-    relation: &Relation,
-    declared: &Declared,
-    touched: &mut Touched,
-) -> Result<(), &'static str> {
-    for function in calls.get(&relation.oid).into_iter().flatten() {
-        called(function, declared, &mut touched.declared)
-            .map_err(|_| "default, constraint or policy with a volatile function")?;
+impl Catalog {
+    /// Functions behind a relation's defaults, constraints or policies.
+    fn hidden(
+        &self,
+        calls: &HashMap<Oid, Vec<Name>>,
+        relation: &Relation,
+        declared: &Declared,
+        touched: &mut Touched,
+    ) -> Result<(), Unknown> {
+        let why = "default, constraint or policy with a volatile function";
+        for function in calls.get(&relation.oid).into_iter().flatten() {
+            self.functions
+                .called_by_name(function, why, declared, &mut touched.declared)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::cache::counters::{Bypass, count};
 use crate::cache::entry::{Age, Entry};
 use crate::cache::flight::{Flight, Flights, Lead, News, Part};
 use crate::cache::mark::Snapshot;
+use crate::cache::planted::{Bug, is_planted};
 use crate::cache::pool::PoolCache;
 use crate::cache::request::{self, What};
 use crate::client::info::{Control, Now};
@@ -393,8 +394,12 @@ impl Fill {
         let filled = now.millis();
         let expires = filled + self.ttl;
         let times = [filled, expires, expires + self.stale];
-        let holds = self.snapshot.holds();
-        let entry = Entry::new(self.key, description, rows, self.snapshot, times);
+        let holds = self.snapshot.holds() || is_planted(Bug::NoOverlap);
+        let snapshot = match Snapshot::take(self.snapshot.marks()) {
+            Some(now) if is_planted(Bug::NoOverlap) => now,
+            _ => self.snapshot,
+        };
+        let entry = Entry::new(self.key, description, rows, snapshot, times);
         let entry = Arc::new(entry);
         if holds {
             self.cache.store.put(self.hash, Arc::clone(&entry));
