@@ -638,3 +638,33 @@ fn another_pool_of_the_same_database_is_followed() {
         }
     }
 }
+
+#[test]
+fn what_the_operator_says_counts() {
+    let cache = "rules = [{ tables = ['public.customers'], enabled = false }, \
+                 { query = 'mat', users = ['amy'], enabled = false }, { query = 'brief', ttl = '100ms' }]\n\
+                 functions = { stable_reader = { reads = ['public.plain'] }, \
+                 'public.audit_it' = { writes = ['audit'] } }\n\
+                 tables = { defaulted = { writes = ['audit'] } }";
+    let cached = Cached::with(cache, "");
+    let mut client = cached.client();
+    cached.assert_never(&mut client, "select * from customers");
+    cached.assert_never(&mut client, "select 1 from plain, customers");
+    cached.assert_hit(&mut client, "select * from mat");
+    let brief = "select n as brief from plain where id = 1";
+    cached.assert_hit(&mut client, brief);
+    std::thread::sleep(Duration::from_millis(150));
+    assert!(!cached.ask(&mut client, brief).1, "its time is over");
+    // A STABLE function is remembered until what it reads has changed.
+    cached.assert_hit(&mut client, "select stable_reader()");
+    let before = client.query("select stable_reader()").value();
+    client.query("insert into plain values (300, 3)");
+    assert_ne!(client.query("select stable_reader()").value(), before);
+    // A trigger of which is known what it writes makes nothing else forgotten.
+    cached.assert_hit(&mut client, "select * from orders");
+    cached.assert_hit(&mut client, "select count(*) from audit");
+    client.query("insert into watched values (3)");
+    assert!(cached.ask(&mut client, "select * from orders").1);
+    assert!(!cached.ask(&mut client, "select count(*) from audit").1);
+    cached.weir.assert_quiet();
+}

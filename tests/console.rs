@@ -72,6 +72,10 @@ fn tables_have_the_columns_that_tools_know() {
             assert!(!answer.rows().is_empty(), "{what}");
         }
     }
+    // The answer goes out before the connection goes back.
+    until("the connection is idle", || {
+        weir.count("postgres", "sv_idle") == 1
+    });
     let lists = weir.show("LISTS");
     let names: Vec<&str> = lists.iter().map(|r| r["list"].as_str()).collect();
     assert_eq!(names.len(), 14, "{names:?}");

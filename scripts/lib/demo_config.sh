@@ -51,5 +51,6 @@ demo_config() {
 
     toml_set "$config" pools.demo host '"127.0.0.1"'
     toml_set "$config" pools.demo port "$pg_port"
+    toml_set "$config" pools.demo.cache enabled true
     toml_set "$config" "users.$user" password "\"$password\""
 }

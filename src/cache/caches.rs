@@ -69,13 +69,13 @@ impl Caches {
             let space = spaces.entry(place.clone());
             Arc::clone(space.or_insert_with(|| Space::new(place)))
         };
-        let rules = Rules::new(&database.cache);
         if let Some(before) = before
             && Arc::ptr_eq(&before.space, &space)
-            && before.rules == rules
+            && before.rules.are_of(&database.cache)
         {
             return Some(Arc::clone(before));
         }
+        let rules = Rules::new(&database.cache);
         let store = Arc::clone(&self.store);
         Some(Arc::new(PoolCache::new(
             space,

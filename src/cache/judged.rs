@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Oid;
-use super::catalog::{Catalog, Effect, SearchPath, Verdict};
+use super::catalog::{Effect, Verdict};
 use super::facts::{Facts, Refusal, Says, StatementFacts};
 use super::mark::{Mark, Marks};
+use super::rules::Fitting;
 use super::space::Space;
 use super::writes::Change;
 
@@ -38,12 +39,13 @@ pub enum Doing {
 pub struct Plan {
     /// The database as a whole, and every relation that the answer depends on.
     pub marks: Marks,
-    /// Relations that it names, for rules.
-    pub tables: Box<[Oid]>,
+    /// Rules that fit it.
+    pub rules: Fitting,
 }
 
 impl Judged {
-    pub fn new(space: &Space, verdict: Verdict) -> Judged {
+    /// `rules` gives the rules for a statement that names these relations.
+    pub fn new(space: &Space, verdict: Verdict, rules: impl FnOnce(&[Oid]) -> Fitting) -> Judged {
         let mark = |oid: &Oid| space.mark(*oid);
         let may_commit = verdict.statements.iter().any(|s| s.may_commit);
         let doings = verdict
@@ -67,7 +69,7 @@ impl Judged {
             let marks: Vec<Arc<Mark>> = whole.chain(plan.relations.iter().map(mark)).collect();
             Plan {
                 marks: marks.into(),
-                tables: plan.tables.into(),
+                rules: rules(&plan.tables),
             }
         });
         Judged {
@@ -138,15 +140,4 @@ impl Judged {
     pub fn count_refusal(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Judges a text by what is known of the catalogs.
-pub fn judge(
-    space: &Space,
-    catalog: &Catalog,
-    facts: &Facts,
-    path: &SearchPath,
-    declared: &super::catalog::Declared,
-) -> Judged {
-    Judged::new(space, catalog.judge(facts, path, declared))
 }

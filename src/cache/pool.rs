@@ -12,7 +12,7 @@ use super::analysis::{analyse, strip_comments};
 use super::catalog::{Catalog, SearchPath};
 use super::counters::Counters;
 use super::facts::Facts;
-use super::judged::{Judged, judge};
+use super::judged::Judged;
 use super::key::Key;
 use super::memo::Memo;
 use super::path;
@@ -98,7 +98,7 @@ impl PoolCache {
         let circumstances = path_id ^ u64::from(standard_strings);
         let judged = known.memo.get(text, circumstances, || {
             let facts = analyse(text, standard_strings);
-            self.judge_facts(known, &facts, settings)
+            self.judge_facts(known, text, &facts, settings)
         });
         if known.schema == self.space.schema() {
             return judged;
@@ -107,15 +107,21 @@ impl PoolCache {
         Arc::new(judged.in_another_schema())
     }
 
-    fn judge_facts(&self, known: &Known, facts: &Facts, settings: &Settings) -> Judged {
+    fn judge_facts(
+        &self,
+        known: &Known,
+        text: &[u8],
+        facts: &Facts,
+        settings: &Settings,
+    ) -> Judged {
         let path = path::search_path(settings, &known.catalog, &self.user);
-        judge(
-            &self.space,
-            &known.catalog,
-            facts,
-            &path,
-            &self.rules.declared,
-        )
+        let verdict = known.catalog.judge(facts, &path, &self.rules.declared);
+        Judged::new(&self.space, verdict, |tables| {
+            let names = tables
+                .iter()
+                .filter_map(|oid| known.catalog.relation_name(*oid));
+            self.rules.fitting(text, &names.collect::<Vec<_>>())
+        })
     }
 
     /// Judges for the console, with the pool's own settings.

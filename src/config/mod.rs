@@ -283,6 +283,37 @@ pub struct CacheSettings {
     pub max_entry_size: usize,
     /// How old the knowledge of the server's catalogs may get, for changes made elsewhere.
     pub catalog_refresh: Duration,
+    /// The first that fits a statement decides.
+    pub rules: Vec<CacheRule>,
+    /// By name, with or without schema.
+    pub functions: BTreeMap<String, FunctionDeclaration>,
+    /// By name, with or without schema: what the triggers of the table write beside it.
+    pub tables: BTreeMap<String, Vec<String>>,
+}
+
+/// One of `rules`: what it does not say is as for the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRule {
+    /// Fits if one of these is among the tables that the statement names; empty: any.
+    pub tables: Vec<String>,
+    /// A regular expression that the statement's text must match.
+    pub query: Option<String>,
+    /// Fits these users only; empty: all.
+    pub users: Vec<String>,
+    /// Fits clients that logged in with one of these; empty: all.
+    pub application_names: Vec<String>,
+    pub enabled: Option<bool>,
+    pub ttl: Option<Duration>,
+    pub stale_while_revalidate: Option<Duration>,
+}
+
+/// What a function does that the server's catalogs do not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionDeclaration {
+    /// All tables that it reads: its result depends on nothing else.
+    pub reads: Option<Vec<String>>,
+    /// All tables that it writes.
+    pub writes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

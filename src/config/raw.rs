@@ -147,6 +147,37 @@ pub(super) struct PoolCache {
     pub stale_while_revalidate: Option<Interval>,
     pub max_entry_size: Option<Size>,
     pub catalog_refresh: Option<Interval>,
+    pub rules: Option<Vec<CacheRule>>,
+    pub functions: Option<BTreeMap<String, Function>>,
+    pub tables: Option<BTreeMap<String, Table>>,
+}
+
+/// One of `[[pools.NAME.cache.rules]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CacheRule {
+    pub tables: Option<List>,
+    pub query: Option<String>,
+    pub users: Option<List>,
+    pub application_names: Option<List>,
+    pub enabled: Option<bool>,
+    pub ttl: Option<Interval>,
+    pub stale_while_revalidate: Option<Interval>,
+}
+
+/// `[pools.NAME.cache.functions.FUNCTION]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Function {
+    pub reads: Option<List>,
+    pub writes: Option<List>,
+}
+
+/// `[pools.NAME.cache.tables.TABLE]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    pub writes: List,
 }
 
 /// `[pools.NAME]`.

@@ -15,8 +15,8 @@ use super::error::Problems;
 use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::{
-    Auth, CacheSettings, ClientTls, Config, Database, FALLBACK, Host, Http, Listen, Log, ServerTls,
-    User,
+    Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
+    Host, Http, Listen, Log, ServerTls, User,
 };
 use crate::auth::secret::Secret;
 
@@ -141,6 +141,27 @@ fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
     );
     set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
     set(&mut cache.catalog_refresh, raw.catalog_refresh);
+    let list = |list: Option<super::units::List>| list.map(|l| l.0).unwrap_or_default();
+    let rules = raw.rules.into_iter().flatten();
+    cache.rules.extend(rules.map(|rule| CacheRule {
+        tables: list(rule.tables),
+        query: rule.query,
+        users: list(rule.users),
+        application_names: list(rule.application_names),
+        enabled: rule.enabled,
+        ttl: rule.ttl.map(Duration::from),
+        stale_while_revalidate: rule.stale_while_revalidate.map(Duration::from),
+    }));
+    for (name, function) in raw.functions.into_iter().flatten() {
+        let declared = FunctionDeclaration {
+            reads: function.reads.map(|l| l.0),
+            writes: function.writes.map(|l| l.0),
+        };
+        cache.functions.insert(name, declared);
+    }
+    for (name, table) in raw.tables.into_iter().flatten() {
+        cache.tables.insert(name, table.writes.0);
+    }
 }
 
 /// The keys that `[general]` and a pool have in common.

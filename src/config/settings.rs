@@ -270,6 +270,10 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("cache.catalog_refresh", |d| {
         seconds(d.cache.catalog_refresh)
     }),
+    // Whether they have changed is all that anybody asks.
+    named("cache.rules", |d| format!("{:?}", d.cache.rules)),
+    named("cache.functions", |d| format!("{:?}", d.cache.functions)),
+    named("cache.tables", |d| format!("{:?}", d.cache.tables)),
 ];
 
 /// What `[users.NAME]` has, but for the password.

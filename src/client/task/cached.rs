@@ -166,15 +166,21 @@ impl ClientTask {
                 )
             }
         };
-        let ttl = match hint {
-            Some(Hint::NoCache) => return Err(Bypass::Off),
-            Some(Hint::Cache { ttl: Some(ttl) }) => ttl,
-            _ => cache.rules.ttl,
-        };
+        if hint == Some(Hint::NoCache) {
+            return Err(Bypass::Off);
+        }
         let Ok(plan) = &judged.read else {
             judged.count_refusal();
             return Err(Bypass::Refused);
         };
+        let application_name = self.info.application_name.as_deref().unwrap_or_default();
+        let life = cache
+            .rules
+            .life(&plan.rules, &self.info.user, application_name);
+        let mut life = life.ok_or(Bypass::Off)?;
+        if let Some(Hint::Cache { ttl: Some(ttl) }) = hint {
+            life.ttl = ttl;
+        }
         cache.is_used();
         key.finish(&cache.store.hasher);
         let millis = now.millis();
@@ -218,8 +224,8 @@ impl ClientTask {
             key: key.bytes().into(),
             hash: key.hash(),
             snapshot,
-            ttl: ttl.as_millis() as u64,
-            stale: cache.rules.stale_while_revalidate.as_millis() as u64,
+            ttl: life.ttl.as_millis() as u64,
+            stale: life.stale.as_millis() as u64,
             began: now.micros,
             lead,
         }));

@@ -65,6 +65,19 @@ impl Checks<'_, '_> {
                 "must be more than 0; enabled = false is for no cache",
             );
         }
+        for (n, rule) in cache.rules.iter().enumerate() {
+            if let Some(Err(error)) = rule.query.as_ref().map(|q| regex::Regex::new(q)) {
+                let problem = format!("rule {}: query is no regular expression: {error}", n + 1);
+                self.problems.add(&key("rules"), problem);
+            }
+            if rule.ttl.is_some_and(|ttl| ttl.is_zero()) {
+                let problem = format!(
+                    "rule {}: ttl must be more than 0; enabled = false is for no cache",
+                    n + 1
+                );
+                self.problems.add(&key("rules"), problem);
+            }
+        }
         let most = self.config.cache.max_size;
         if cache.max_entry_size > most {
             let problem = format!("must be at most cache.max_size, which is {most} bytes");

@@ -138,6 +138,9 @@ fn database() -> Database {
             stale_while_revalidate: OFF,
             max_entry_size: 1024 * 1024,
             catalog_refresh: seconds(60),
+            rules: Vec::new(),
+            functions: Default::default(),
+            tables: Default::default(),
         },
     }
 }
