@@ -11,12 +11,14 @@
 //!
 //! No I/O here: the pool's maintenance fetches the catalogs.
 
+pub mod admission;
 pub mod analysis;
 pub mod caches;
 pub mod catalog;
 pub mod counters;
 pub mod entry;
 pub mod facts;
+pub mod fingerprint;
 pub mod flight;
 pub mod judged;
 pub mod key;

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
+use super::admission::Admission;
 use super::analysis::{analyse, strip_comments};
 use super::catalog::{Catalog, SearchPath};
 use super::counters::Counters;
 use super::facts::Facts;
+use super::fingerprint::fingerprint;
 use super::judged::Judged;
 use super::key::Key;
 use super::memo::Memo;
@@ -26,12 +28,18 @@ use crate::session::settings::Settings;
 const REST: u32 = 20;
 const SHORTEST_REST: Duration = Duration::from_millis(200);
 
+thread_local! {
+    /// Room to make fingerprints in, so that making one allocates nothing.
+    static FINGERPRINT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 #[derive(Debug)]
 pub struct PoolCache {
     pub space: Arc<Space>,
     pub store: Arc<Store>,
     pub rules: Rules,
     pub counters: Counters,
+    pub admission: Admission,
     /// As which the pool has logged in.
     user: Arc<str>,
     /// Server, database and user: what all keys of this pool begin with.
@@ -65,6 +73,7 @@ impl PoolCache {
         PoolCache {
             prefix: key.bytes().into(),
             counters: Counters::default(),
+            admission: Admission::default(),
             space,
             store,
             rules,
@@ -96,9 +105,16 @@ impl PoolCache {
             hasher.finish()
         });
         let circumstances = path_id ^ u64::from(standard_strings);
-        let judged = known.memo.get(text, circumstances, || {
+        let judge = || {
             let facts = analyse(text, standard_strings);
             self.judge_facts(known, text, &facts, settings)
+        };
+        let judged = FINGERPRINT.with_borrow_mut(|fingerprint_of| {
+            fingerprint_of.clear();
+            let same = !self.rules.look_at_constants()
+                && fingerprint(text, standard_strings, fingerprint_of);
+            let key = if same { &fingerprint_of[..] } else { text };
+            known.memo.get(key, circumstances, judge)
         });
         if known.schema == self.space.schema() {
             return judged;

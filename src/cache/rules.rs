@@ -110,6 +110,11 @@ impl Rules {
             .collect()
     }
 
+    /// Whether the constants in a text make a difference.
+    pub fn look_at_constants(&self) -> bool {
+        self.rules.iter().any(|rule| rule.query.is_some())
+    }
+
     /// How long an answer to this client may be given; `None`: not at all.
     pub fn life(&self, fitting: &[u16], user: &str, application_name: &str) -> Option<Life> {
         let fits = |says: &&CacheRule| {

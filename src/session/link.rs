@@ -8,6 +8,7 @@ use super::lane::Lane;
 use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
+use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 
@@ -88,6 +89,8 @@ pub struct Exchange {
     pub cancel_text: Option<&'static str>,
     /// The reply that is being taken down, to be given again.
     pub recording: Option<Box<Recording>>,
+    /// What was judged of the next request before the link was made, by which schema.
+    pub judged: Option<(u64, Arc<Judged>)>,
     pub tally: Tally,
 }
 
@@ -134,6 +137,7 @@ impl Exchange {
             last_words: None,
             cancel_text: None,
             recording: None,
+            judged: None,
             tally: Tally::default(),
         }
     }
@@ -159,6 +163,7 @@ impl Exchange {
         self.last_words = None;
         self.cancel_text = None;
         self.recording = None;
+        self.judged = None;
     }
 
     /// For the next client.

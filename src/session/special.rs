@@ -50,9 +50,9 @@ impl Link<'_> {
             self.x.up.reserve(header.total);
             return Ok(false);
         }
+        let judged = self.judge_query();
         let body = &self.x.up.unscanned()[HEADER..header.total];
         let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
-        let judged = self.judge_query(text);
         // The unnamed statement does not survive a simple query.
         match sql::classify(text, self.server.reported.standard_conforming_strings()) {
             Class::Plain => {

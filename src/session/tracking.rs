@@ -11,6 +11,8 @@ use crate::cache::analysis::{prepared_body, strip_comments};
 use crate::cache::judged::{Doing, Judged};
 use crate::cache::pool::PoolCache;
 use crate::cache::writes::Change;
+use crate::protocol::frame::{self, HEADER};
+use crate::protocol::frontend;
 
 /// Anything, the schema included.
 const ANYTHING: Change = Change::Everything { schema: true };
@@ -18,8 +20,22 @@ const ANYTHING: Change = Change::Everything { schema: true };
 impl Link<'_> {
     /// What a simple query does.
     #[inline]
-    pub(super) fn judge_query(&self, text: &[u8]) -> Option<Arc<Judged>> {
-        self.rules.cache.map(|cache| self.judge(cache, text))
+    pub(super) fn judge_query(&mut self) -> Option<Arc<Judged>> {
+        let cache = self.rules.cache?;
+        if let Some(judged) = self.judged_before(cache) {
+            return Some(judged);
+        }
+        let message = self.x.up.unscanned();
+        let header = frame::header(message).ok()??;
+        let text = frontend::query_text(message.get(HEADER..header.total)?)?;
+        Some(self.judge(cache, text))
+    }
+
+    /// It was looked for in memory just now, most likely.
+    #[inline]
+    fn judged_before(&mut self, cache: &PoolCache) -> Option<Arc<Judged>> {
+        let (schema, judged) = self.x.judged.take()?;
+        (schema == cache.space.schema()).then_some(judged)
     }
 
     /// A simple query that was judged so is about to be sent.
@@ -40,6 +56,9 @@ impl Link<'_> {
     }
 
     fn note_source(&mut self, cache: &Arc<PoolCache>, statement: &Statement) {
+        if let Some(judged) = self.judged_before(cache) {
+            return self.note(cache, &judged, &statement.needs);
+        }
         let strings = self.standard_strings();
         let judged = match &statement.source {
             Source::Parse { query, .. } => self.judge(cache, query),

@@ -37,7 +37,8 @@ pub fn names_datetime(value: &[u8]) -> bool {
         .any(|word| WORDS.iter().any(|w| word.eq_ignore_ascii_case(w)))
 }
 
-fn may_be_datetime(constant: &[u8]) -> bool {
+/// Whether a constant, with its quotes, may name a time relative to now.
+pub fn may_be_datetime(constant: &[u8]) -> bool {
     constant.contains(&b'\\')
         || matches!(constant, [b'u' | b'U', ..])
         || (constant.first() != Some(&b'$') && is_continued(constant))

@@ -32,7 +32,7 @@ mod set;
 mod statement;
 
 pub use classify::classify;
-pub use datetime::{mentions_datetime_word, names_datetime};
+pub use datetime::{may_be_datetime, mentions_datetime_word, names_datetime};
 
 /// What [`classify`] has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,6 +64,10 @@ struct Shape {
 impl ClientTask {
     /// A request needs an answer: from memory, from another client's request, or from the server.
     pub(super) fn ask(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        if let Some(active) = &mut self.active {
+            // Of another request.
+            active.x.judged = None;
+        }
         let settings = self.pool.settings();
         let cache = settings
             .cache
@@ -166,6 +170,7 @@ impl ClientTask {
                 )
             }
         };
+        active.x.judged = Some((cache.space.schema(), Arc::clone(&judged)));
         if hint == Some(Hint::NoCache) {
             return Err(Bypass::Off);
         }
@@ -209,6 +214,9 @@ impl ClientTask {
             return Err(Bypass::Pending);
         };
         count(&cache.counters.misses);
+        if !cache.admission.admits(key.hash()) {
+            return Ok(Outcome::Server);
+        }
         let part = Flights::part(&cache.space, key, &snapshot, shape.describes, cx.waker());
         let lead = match part {
             Part::Wait(flight) if !active.alone => {
@@ -257,6 +265,7 @@ impl ClientTask {
         }
         encode::ready_for_query(out, b'I');
         entry.hit();
+        cache.admission.hit();
         count(&cache.counters.hits);
         let age = now.millis().saturating_sub(entry.filled);
         let ages = &cache.counters.age_at_hit;
