@@ -668,3 +668,62 @@ fn what_the_operator_says_counts() {
     assert!(!cached.ask(&mut client, "select count(*) from audit").1);
     cached.weir.assert_quiet();
 }
+
+#[test]
+fn roles_are_those_of_all_databases() {
+    let pg = Postgres::start();
+    let mut admin = pg.client();
+    for sql in [
+        "create role readers",
+        "create role amy login in role readers",
+        "create database second",
+    ] {
+        assert_eq!(admin.query(sql).code(), None, "{sql}");
+    }
+    let mut second = Wire::connect(pg.port, "postgres", "second");
+    second.query("create table t (n int); insert into t values (1); grant select on t to readers");
+    let pool = |name: &str| {
+        format!(
+            "[pools.{name}]\nhost = '127.0.0.1'\nport = {}\n[pools.{name}.cache]\nenabled = true\n",
+            pg.port
+        )
+    };
+    let config = pool("postgres") + &pool("second") + "[users.amy]\n";
+    let weir = Pgweir::start(pg.port, &config);
+    let mut amy = weir.connect("amy", "second");
+    let hits = || -> u64 {
+        let rows = weir.show("CACHE");
+        let row = rows.iter().find(|r| r["user"] == "amy").unwrap();
+        row["hits"].parse().unwrap()
+    };
+    until("it is remembered", || {
+        assert_eq!(amy.query("select n from t").value(), "1");
+        hits() > 0
+    });
+    let revoked = weir.client().query("revoke readers from amy");
+    assert_eq!(revoked.code(), None);
+    let refused = amy.query("select n from t");
+    assert_eq!(refused.code().as_deref(), Some("42501"));
+}
+
+#[test]
+fn a_server_that_crashed_may_have_lost_what_was_remembered() {
+    let mut cached = Cached::start();
+    let mut client = cached.client();
+    let mut direct = cached.pg.client();
+    direct.query("create unlogged table fleeting (n int)");
+    drop(direct);
+    cached.weir.console().query("CACHE FLUSH");
+    until("the table is known", || {
+        client.query("insert into fleeting values (1)");
+        cached.wait_ready(&mut client);
+        cached.ask(&mut client, "select count(*) from fleeting");
+        cached.ask(&mut client, "select count(*) from fleeting").1
+    });
+    cached.pg.signal("-QUIT");
+    cached.pg.restart();
+    until("the server is back", || {
+        client.query("select 2 where random() < 0").code().is_none()
+    });
+    assert_eq!(client.query("select count(*) from fleeting").value(), "0");
+}

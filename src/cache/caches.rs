@@ -14,7 +14,8 @@ use crate::config::{CacheLimits, Config, Database, Host};
 #[derive(Debug)]
 pub struct Caches {
     store: Arc<Store>,
-    spaces: Mutex<HashMap<String, Arc<Space>>>,
+    /// By database and server; with the server.
+    spaces: Mutex<HashMap<String, (String, Arc<Space>)>>,
 }
 
 impl Caches {
@@ -26,12 +27,32 @@ impl Caches {
         }
     }
 
+    fn space(&self, place: String, server: String) -> Arc<Space> {
+        let mut spaces = self.spaces.lock();
+        if let Some((_, space)) = spaces.get(&place) {
+            return Arc::clone(space);
+        }
+        let space = Space::new(place.clone());
+        spaces.insert(place, (server.clone(), Arc::clone(&space)));
+        let of_server = spaces.values().filter(|(s, _)| *s == server);
+        let of_server: Vec<_> = of_server.map(|(_, space)| Arc::clone(space)).collect();
+        for one in &of_server {
+            let others = of_server.iter().filter(|other| !Arc::ptr_eq(one, other));
+            one.set_neighbours(others.map(Arc::downgrade).collect());
+        }
+        space
+    }
+
     pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
     pub fn spaces(&self) -> Vec<Arc<Space>> {
-        let mut spaces: Vec<_> = self.spaces.lock().values().cloned().collect();
+        let spaces = self.spaces.lock();
+        let mut spaces: Vec<_> = spaces
+            .values()
+            .map(|(_, space)| Arc::clone(space))
+            .collect();
         spaces.sort_by(|a, b| a.name.cmp(&b.name));
         spaces
     }
@@ -64,11 +85,8 @@ impl Caches {
             Host::Unix(dir) => dir.display().to_string(),
         };
         let place = format!("{dbname} at {host}:{}", database.port);
-        let space = {
-            let mut spaces = self.spaces.lock();
-            let space = spaces.entry(place.clone());
-            Arc::clone(space.or_insert_with(|| Space::new(place)))
-        };
+        let server = format!("{host}:{}", database.port);
+        let space = self.space(place, server);
         if let Some(before) = before
             && Arc::ptr_eq(&before.space, &space)
             && before.rules.are_of(&database.cache)

@@ -64,6 +64,8 @@ pub enum Effect {
     /// These relations, sorted.
     Writes(Vec<Oid>),
     Executes(Box<str>),
+    /// Anything in this database, and what roles may do in the others.
+    Everywhere,
     /// It cannot be told.
     Everything(Unknown),
 }
@@ -206,6 +208,7 @@ impl Catalog {
             let effect = match &statement.says {
                 Says::Nothing => Effect::Nothing,
                 Says::Executes(name) => Effect::Executes(name.clone()),
+                Says::Everywhere => Effect::Everywhere,
                 Says::Anything(why) => Effect::Everything(Unknown::schema(why)),
                 Says::Runs { schema } => {
                     let called = self.writes(&[], &statement.mentions, path, declared);

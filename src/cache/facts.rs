@@ -48,6 +48,8 @@ pub enum Says {
         /// The code, as far as it is in the statement, may change the schema.
         schema: bool,
     },
+    /// Anything, also to the server's other databases: roles, settings of roles and databases.
+    Everywhere,
     /// Anything: schema changes, what is not understood. The text says why, for the
     /// console: `"DDL"`, ….
     Anything(&'static str),

@@ -25,9 +25,7 @@ pub fn fingerprint(text: &[u8], standard_strings: bool, out: &mut Vec<u8>) -> bo
             Kind::Number => b"0",
             Kind::String if may_be_datetime(&text[token.range()]) => return false,
             Kind::String => b"''",
-            Kind::Word if text[token.range()].eq_ignore_ascii_case(b"current_setting") => {
-                return false;
-            }
+            Kind::Word | Kind::Quoted if is_setting(&text[token.range()]) => return false,
             Kind::Word | Kind::Quoted | Kind::Parameter | Kind::Symbol(_) => continue,
         };
         out.extend_from_slice(&text[end..token.start]);
@@ -36,6 +34,14 @@ pub fn fingerprint(text: &[u8], standard_strings: bool, out: &mut Vec<u8>) -> bo
     }
     out.extend_from_slice(&text[end..]);
     true
+}
+
+/// Whether it is the name of the function whose argument makes a difference.
+fn is_setting(name: &[u8]) -> bool {
+    let inner = name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\""));
+    inner
+        .unwrap_or(name)
+        .eq_ignore_ascii_case(b"current_setting")
 }
 
 #[cfg(test)]
@@ -65,6 +71,7 @@ mod tests {
             "select 'now'",
             "do 'x'",
             "select current_setting('a.b')",
+            "select \"current_setting\"('a.b')",
             "execute p(1)",
             "delete_me",
             "",

@@ -58,6 +58,7 @@ impl Judged {
                     Some(Doing::Changes(Change::Relations(marks)))
                 }
                 Effect::Executes(name) => Some(Doing::Executes(name)),
+                Effect::Everywhere => Some(Doing::Changes(Change::Everywhere)),
                 Effect::Everything(unknown) => {
                     let schema = unknown.schema;
                     Some(Doing::Changes(Change::Everything { schema }))
@@ -90,6 +91,7 @@ impl Judged {
             Says::Reads | Says::Writes(_) | Says::Runs { schema: false } => {
                 Some(Doing::Changes(UNKNOWN_ROWS))
             }
+            Says::Everywhere => Some(Doing::Changes(Change::Everywhere)),
             Says::Anything(_) | Says::Runs { schema: true } => {
                 Some(Doing::Changes(Change::Everything { schema: true }))
             }

@@ -13,7 +13,7 @@ const SHARDS: usize = 16;
 /// Judgements kept a shard.
 const KEPT: usize = 512;
 /// Longer texts are judged each time.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 4 * 1024;
 
 #[derive(Debug)]
 struct Remembered {

@@ -29,6 +29,7 @@ pub struct Space {
     doubts: Mutex<Vec<(Instant, Vec<Arc<Mark>>)>>,
     /// Held by transactions whose writes are not followed.
     unfollowed: Mutex<Vec<Unfollowed>>,
+    neighbours: Mutex<Vec<Weak<Space>>>,
     pub flights: Flights,
     pub invalidations: Invalidations,
 }
@@ -51,6 +52,7 @@ impl Space {
             schema: AtomicU64::new(1),
             doubts: Mutex::default(),
             unfollowed: Mutex::default(),
+            neighbours: Mutex::default(),
             flights: Flights::default(),
             invalidations: Invalidations::default(),
         })
@@ -82,6 +84,19 @@ impl Space {
 
     pub fn schema_may_change(&self) {
         self.schema.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Those of the same server that are not this one.
+    pub fn set_neighbours(&self, neighbours: Vec<Weak<Space>>) {
+        *self.neighbours.lock() = neighbours;
+    }
+
+    pub fn flush_neighbours(&self) {
+        let neighbours = self.neighbours.lock();
+        neighbours
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|s| s.flush());
     }
 
     /// Everything that is remembered of this database is outdated from now on.

@@ -21,6 +21,8 @@ pub struct Writes {
     exposed: bool,
     /// The schema may have changed.
     schema: bool,
+    /// So may have roles.
+    everywhere: bool,
     /// What [`Space::schema`] was when the first of them was noted.
     schema_before: u64,
 }
@@ -33,6 +35,8 @@ pub enum Change {
     Everything {
         schema: bool,
     },
+    /// The same, and roles, which all databases of the server have in common.
+    Everywhere,
 }
 
 impl Writes {
@@ -52,6 +56,10 @@ impl Writes {
         }
         match change {
             Change::Relations(marks) => marks.iter().for_each(|m| self.add(m)),
+            Change::Everywhere => {
+                self.everywhere = true;
+                return self.note(space, &Change::Everything { schema: true });
+            }
             Change::Everything { schema } => {
                 self.add(space.whole());
                 if *schema && !self.schema {
@@ -110,6 +118,9 @@ impl Writes {
             &space.invalidations.relations
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if std::mem::take(&mut self.everywhere) {
+            space.flush_neighbours();
+        }
         self.marks.iter().for_each(|m| m.bump());
         self.marks.iter().for_each(|m| m.end());
         self.marks.clear();

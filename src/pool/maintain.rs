@@ -90,11 +90,19 @@ impl Pool {
         let settings = self.settings.load_full();
         let server = &settings.database.server;
         let mut context = Context::from_waker(Waker::noop());
+        let mut lost = false;
         self.close_idle(
-            |s, _| s.stream.poll_read_ready(&mut context).is_ready(),
+            |s, _| {
+                let closed = s.stream.poll_read_ready(&mut context).is_ready();
+                lost |= closed;
+                closed
+            },
             0,
             "server closed the connection",
         );
+        if lost {
+            self.forget_answers();
+        }
         let now = std::time::Instant::now();
         // With a lifetime of zero an idle one is fresh: it has not served yet.
         if !server.lifetime.is_zero() {

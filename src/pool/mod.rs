@@ -206,6 +206,7 @@ impl Pool {
         // a state that we do not know.
         let mut context = Context::from_waker(Waker::noop());
         if server.stream.poll_read_ready(&mut context).is_ready() {
+            self.forget_answers();
             return Fitness::Dead("server closed the connection");
         }
         let delay = self.settings.load().database.server.check_delay;
@@ -214,6 +215,14 @@ impl Pool {
             return Fitness::Unproved;
         }
         Fitness::Fit
+    }
+
+    /// A server connection was lost: the server may have crashed or another one taken its place, and
+    /// not have everything that answers were remembered of (unlogged tables, asynchronous commits).
+    pub fn forget_answers(&self) {
+        if let Some(cache) = &self.settings.load().cache {
+            cache.space.flush();
+        }
     }
 
     /// What has become of a wait.

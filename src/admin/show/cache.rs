@@ -244,6 +244,7 @@ fn decision(cache: &PoolCache, judged: &Judged) -> [Option<String>; 6] {
             let names = marks.iter().map(|m| name(m.oid));
             names.collect::<Vec<_>>().join(", ")
         }
+        Doing::Changes(Change::Everywhere) => "everything, everywhere".to_owned(),
         Doing::Changes(Change::Everything { .. }) => "everything".to_owned(),
         Doing::Executes(name) => format!("whatever {name} does"),
     });

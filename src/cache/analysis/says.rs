@@ -90,8 +90,22 @@ pub fn says(part: &Part<'_>) -> Statement {
             Ok(writes) => Statement::quiet(Says::Writes(writes)),
             Err(why) => Statement::anything(why),
         },
+        "grant" | "revoke" => EVERYWHERE,
+        "create" | "alter" | "drop" if is_of_the_server(part, first + 1) => EVERYWHERE,
         _ => Statement::anything("DDL"),
     }
+}
+
+/// Something of the whole server changes.
+const EVERYWHERE: Statement = Statement {
+    says: Says::Everywhere,
+    may_commit: true,
+};
+
+/// Objects that belong to no database (PostgreSQL docs, "Managing Databases").
+fn is_of_the_server(part: &Part<'_>, at: usize) -> bool {
+    part.is_any_word(at, &["role", "user", "group", "database", "system"])
+        || part.is_any_word(at, &["owned"])
 }
 
 /// Words of statements that change the schema, or run what cannot be looked at.

@@ -20,6 +20,7 @@ fn says(text: &str) -> String {
         Says::Executes(name) => format!("executes {name}"),
         Says::Runs { schema: false } => "runs".to_owned(),
         Says::Runs { schema: true } => "runs, schema".to_owned(),
+        Says::Everywhere => "everywhere".to_owned(),
         Says::Anything(why) => format!("anything {why}"),
         Says::Writes(writes) => {
             let each = writes.iter().map(|w| {
@@ -224,7 +225,12 @@ fn writes_and_their_targets() {
         ("do $$ begin execute 'x'; end $$", "runs, schema"),
         ("create table x (a int)", "anything DDL"),
         ("alter table x add b int", "anything DDL"),
-        ("grant select on x to y", "anything DDL"),
+        ("grant select on x to y", "everywhere"),
+        ("alter role x set work_mem = 5", "everywhere"),
+        (
+            "alter default privileges grant select on tables to x",
+            "anything DDL",
+        ),
         ("vacuum t", "nothing"),
         ("vacuum full t", "anything VACUUM FULL"),
         ("execute p(1)", "executes p"),

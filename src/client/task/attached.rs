@@ -346,6 +346,7 @@ impl ClientTask {
 
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
         let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
+        self.pool.forget_answers();
         tracing::info!(pool = ?self.pool, client = self.info.id, error = ?error, last_words = ?words,
             "server connection lost");
         match words {

@@ -226,6 +226,7 @@ impl ClientTask {
             Part::Lead(lead) => Some(lead),
             Part::Wait(_) | Part::Alone => None,
         };
+        active.alone = false;
         active.x.recording = Some(Box::new(Recording::new(cache.rules.max_entry_size)));
         active.fill = Some(Box::new(Fill {
             cache: Arc::clone(cache),
@@ -406,7 +407,8 @@ impl Fill {
             .fill_micros
             .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
         let (description, rows) = recording.into_parts();
-        let filled = now.millis();
+        // The answer is as old as the question.
+        let filled = self.began / 1000;
         let expires = filled + self.ttl;
         let times = [filled, expires, expires + self.stale];
         let holds = self.snapshot.holds() || is_planted(Bug::NoOverlap);

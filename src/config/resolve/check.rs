@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::config::error::Problems;
 use crate::config::outside::Outside;
 use crate::config::{
-    AuthType, Config, Database, FALLBACK, Host, PoolMode, ServerTls, SslMode, User,
+    AuthType, Config, Database, FALLBACK, Host, PoolMode, ServerTls, SessionStatePolicy, SslMode,
+    User,
 };
 
 /// Names of the console's database.
@@ -57,6 +58,11 @@ impl Checks<'_, '_> {
         if pool.pool_mode == PoolMode::Session {
             let problem = "a pool with pool_mode = \"session\" has no cache: what a session has \
                            changed about itself is not known there; use \"transaction\"";
+            self.problems.add(&key("enabled"), problem);
+        }
+        if pool.session_state == SessionStatePolicy::Allow {
+            let problem = "a pool with session_state = \"allow\" has no cache: what one client leaves on a \
+                           server connection would be remembered for the others; use \"pin\" or \"reject\"";
             self.problems.add(&key("enabled"), problem);
         }
         if cache.ttl.is_zero() {
