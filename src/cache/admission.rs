@@ -35,9 +35,28 @@ impl Admission {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the answer to a request that was not there is to be stored.
+    /// Whether it is of no use to look for a request: where almost nothing is asked for twice, only
+    /// what was asked for before is stored, and this was not. It counts as a miss, and is known from
+    /// now on, unless another takes its place.
     #[inline]
-    pub fn admits(&self, hash: u128) -> bool {
+    pub fn is_new(&self, hash: u128) -> bool {
+        if !self.is_choosy.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Zero is an empty slot.
+        let tag = (hash >> 96) as u32 | 1;
+        let slot = &self.seen[hash as usize % SLOTS];
+        let new = slot.load(Ordering::Relaxed) != tag;
+        if new {
+            slot.store(tag, Ordering::Relaxed);
+            self.miss();
+        }
+        new
+    }
+
+    /// A request was looked for in vain.
+    #[inline]
+    pub fn miss(&self) {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed) + 1;
         if misses >= PERIOD {
             let hits = self.hits.swap(0, Ordering::Relaxed);
@@ -45,13 +64,6 @@ impl Admission {
             let wasted = hits * MISSES_A_HIT < misses;
             self.is_choosy.store(wasted, Ordering::Relaxed);
         }
-        if !self.is_choosy.load(Ordering::Relaxed) {
-            return true;
-        }
-        // Zero is an empty slot.
-        let tag = (hash >> 96) as u32 | 1;
-        let slot = &self.seen[hash as usize % SLOTS];
-        slot.swap(tag, Ordering::Relaxed) == tag
     }
 
     /// Whether it stores only what was asked for before.
@@ -72,18 +84,19 @@ mod tests {
     fn it_becomes_choosy_where_storing_is_a_waste_and_back() {
         let admission = Admission::default();
         for n in 1..PERIOD {
-            assert!(admission.admits(hash(n)));
+            assert!(!admission.is_new(hash(n)));
+            admission.miss();
         }
-        admission.admits(hash(PERIOD));
+        admission.miss();
         assert!(admission.is_choosy());
         let new = hash(1_000_000);
-        assert!(!admission.admits(new), "asked for once");
-        assert!(admission.admits(new), "asked for again");
+        assert!(admission.is_new(new), "asked for once");
+        assert!(!admission.is_new(new), "asked for again");
         for n in 0..2 * PERIOD {
             admission.hit();
-            admission.admits(hash(2_000_000 + n));
+            admission.is_new(hash(2_000_000 + n));
         }
         assert!(!admission.is_choosy());
-        assert!(admission.admits(hash(5_000_000)));
+        assert!(!admission.is_new(hash(5_000_000)));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mark::Snapshot;
 
-/// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the
-/// store's tables and queues. Measured (`tests/cache_memory.rs`).
+/// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the store's
+/// tables and queues. `tests/cache_memory.rs` holds it to what is measured.
 pub const OVERHEAD: usize = 512;
 
 #[derive(Debug)]

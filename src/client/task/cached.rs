@@ -188,6 +188,10 @@ impl ClientTask {
         }
         cache.is_used();
         key.finish(&cache.store.hasher);
+        if cache.admission.is_new(key.hash()) {
+            count(&cache.counters.misses);
+            return Ok(Outcome::Server);
+        }
         let millis = now.millis();
         if let Some(entry) = cache.store.get(key) {
             if !entry.snapshot.holds() {
@@ -214,9 +218,7 @@ impl ClientTask {
             return Err(Bypass::Pending);
         };
         count(&cache.counters.misses);
-        if !cache.admission.admits(key.hash()) {
-            return Ok(Outcome::Server);
-        }
+        cache.admission.miss();
         let part = Flights::part(&cache.space, key, &snapshot, shape.describes, cx.waker());
         let lead = match part {
             Part::Wait(flight) if !active.alone => {
