@@ -58,7 +58,7 @@ impl Writes {
             Change::Relations(marks) => marks.iter().for_each(|m| self.add(m)),
             Change::Everywhere => {
                 self.everywhere = true;
-                return self.note(space, &Change::Everything { schema: true });
+                self.note(space, &Change::Everything { schema: true });
             }
             Change::Everything { schema } => {
                 self.add(space.whole());
