@@ -521,7 +521,7 @@ fn a_read_that_a_write_overtakes_is_not_remembered() {
 
 #[test]
 fn time_to_live_hints_and_switches() {
-    let cached = Cached::with("ttl = '1s'", "");
+    let cached = Cached::with("ttl = '3s'", "");
     let mut client = cached.client();
     let mut direct = cached.pg.client();
     let read = "select n from plain where id = 1";
@@ -642,7 +642,7 @@ fn another_pool_of_the_same_database_is_followed() {
 #[test]
 fn what_the_operator_says_counts() {
     let cache = "rules = [{ tables = ['public.customers'], enabled = false }, \
-                 { query = 'mat', users = ['amy'], enabled = false }, { query = 'brief', ttl = '100ms' }]\n\
+                 { query = 'mat', users = ['amy'], enabled = false }, { query = 'brief', ttl = '1s' }]\n\
                  functions = { stable_reader = { reads = ['public.plain'] }, \
                  'public.audit_it' = { writes = ['audit'] } }\n\
                  tables = { defaulted = { writes = ['audit'] } }";
@@ -653,7 +653,7 @@ fn what_the_operator_says_counts() {
     cached.assert_hit(&mut client, "select * from mat");
     let brief = "select n as brief from plain where id = 1";
     cached.assert_hit(&mut client, brief);
-    std::thread::sleep(Duration::from_millis(150));
+    std::thread::sleep(Duration::from_millis(1200));
     assert!(!cached.ask(&mut client, brief).1, "its time is over");
     // A STABLE function is remembered until what it reads has changed.
     cached.assert_hit(&mut client, "select stable_reader()");

@@ -63,7 +63,7 @@ create type mood as enum ('sad', 'happy');
 -- It says that it is immutable, and is slow.
 create function slow(int) returns int language plpgsql immutable as $$
 begin
-    perform pg_sleep(0.4);
+    perform pg_sleep(1.2);
     perform nextval('calls');
     return $1;
 end $$;
