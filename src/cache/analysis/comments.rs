@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::sql::lexer::Lexer;
+use crate::sql::lexer::{Kind, Lexer};
 
 /// What the comment at the beginning of a text asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +46,14 @@ fn duration(text: &str) -> Option<Duration> {
         "d" => Duration::from_secs(86_400),
         _ => return None,
     };
-    unit.checked_mul(number)
+    unit.checked_mul(number).filter(|ttl| *ttl <= LONGEST)
 }
 
+/// Longest time of a hint, as in the configuration.
+const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
 /// The text without comments, blanks at its ends and semicolons at its end: two texts that come
-/// to the same mean the same.
+/// to the same mean the same, errors included.
 ///
 /// Comments often carry what differs from request to request (sqlcommenter's `traceparent`).
 pub fn strip_comments(text: &[u8], standard_strings: bool) -> Cow<'_, [u8]> {
@@ -60,30 +63,65 @@ pub fn strip_comments(text: &[u8], standard_strings: bool) -> Cow<'_, [u8]> {
             (b'-', Some(b'-')) | (b'/', Some(b'*'))
         )
     });
-    let text = trimmed(text);
     if !may_have {
+        return Cow::Borrowed(trimmed(text));
+    }
+    if std::str::from_utf8(text).is_err() {
+        // The server looks at the characters of comments, too.
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());
     let mut end = 0;
+    let mut before = None;
     for token in Lexer::new(text, standard_strings) {
         let between = &text[end..token.start];
-        if is_blank(between) {
+        let two_strings = before == Some(Kind::String) && token.kind == Kind::String;
+        if is_blank(between) || two_strings {
+            // Without its comment, a line break could join two constants.
             out.extend_from_slice(between);
         } else if between.contains(&b'\n') {
-            // A line break may join two constants.
             out.push(b'\n');
         } else {
             out.push(b' ');
         }
         out.extend_from_slice(&text[token.range()]);
         end = token.end;
+        before = Some(token.kind);
     }
     let rest = &text[end..];
     if is_blank(rest) {
         out.extend_from_slice(rest);
+    } else if ends_in_comment(rest) {
+        return Cow::Borrowed(text);
     }
-    Cow::Owned(trimmed(&out).to_vec())
+    let kept = trimmed(&out).len();
+    let start = out.len() - out.trim_ascii_start().len();
+    out.drain(..start.min(out.len()));
+    out.truncate(kept);
+    Cow::Owned(out)
+}
+
+/// Whether blanks and comments end in a comment that is not closed, an error.
+fn ends_in_comment(mut rest: &[u8]) -> bool {
+    let mut depth = 0usize;
+    loop {
+        rest = match rest {
+            [] => return depth > 0,
+            [b'/', b'*', rest @ ..] => {
+                depth += 1;
+                rest
+            }
+            [b'*', b'/', rest @ ..] if depth > 0 => {
+                depth -= 1;
+                rest
+            }
+            [b'-', b'-', ..] if depth == 0 => {
+                let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+                rest.get(end..).unwrap_or_default()
+            }
+            [_, rest @ ..] => rest,
+        };
+    }
 }
 
 /// Without blanks at its ends and semicolons at its end.

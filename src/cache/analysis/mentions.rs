@@ -105,12 +105,21 @@ const NO_NAMES: &[&str] = &[
     "with",
 ];
 
+/// Those of them that can name a function all the same: `left('abc', 1)`.
+const FUNCTION_NAMES: &[&str] = &[
+    "cross", "full", "ilike", "inner", "is", "isnull", "join", "left", "like", "natural",
+    "notnull", "outer", "right", "similar",
+];
+
+/// Longest operator of the server, in bytes (`NAMEDATALEN` - 1).
+const OPERATOR_MAX: usize = 63;
+
 /// Bytes of operators (PostgreSQL docs, "Operators").
 fn is_operator(kind: Option<Kind>) -> bool {
     matches!(kind, Some(Kind::Symbol(s)) if b"+-*/<>=~!@#%^&|`?".contains(&s))
 }
 
-/// An open parenthesis.
+/// An open parenthesis or bracket.
 struct Open {
     /// The call that it belongs to.
     call: Option<usize>,
@@ -163,11 +172,15 @@ impl Finder {
             return self.operator(part, at);
         }
         match part.kind(at) {
-            Some(Kind::Symbol(b'(')) => {
+            // Commas in brackets are not those of the call around them.
+            Some(Kind::Symbol(b'(' | b'[')) => {
                 self.touch(false);
                 self.enter(None);
             }
-            Some(Kind::Symbol(b')')) => self.leave(),
+            Some(Kind::Symbol(b')' | b']')) => {
+                // What is behind WITHIN GROUP are arguments, too.
+                self.leave(part.is_word(at + 1, "within"));
+            }
             Some(Kind::Symbol(b',')) => {
                 if let Some(open) = self.open.last_mut() {
                     open.commas += 1;
@@ -197,10 +210,10 @@ impl Finder {
         });
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, unclear: bool) {
         let Some(open) = self.open.pop() else { return };
         if let Some(call) = open.call.and_then(|c| self.calls.get_mut(c)) {
-            call.arguments = match (open.unclear, open.empty) {
+            call.arguments = match (open.unclear || unclear, open.empty) {
                 (true, _) => None,
                 (false, true) => Some(0),
                 (false, false) => Some(open.commas + 1),
@@ -212,6 +225,11 @@ impl Finder {
         let mut end = at + 1;
         while is_operator(part.kind(end)) && part.touches(end) {
             end += 1;
+        }
+        if end - at > OPERATOR_MAX {
+            // The server refuses it; every beginning of it would be too much to remember.
+            self.touch(true);
+            return end;
         }
         let all: String = (at..end).map(|i| part.text(i)).collect();
         // `f(*)`, and `=>` of named arguments.
@@ -252,10 +270,12 @@ impl Finder {
         }
         let bare_keyword = chain.len() == 1 && NO_NAMES.contains(&&*word);
         if part.is_symbol(end, b'(') {
-            if !bare_keyword {
+            if !bare_keyword || FUNCTION_NAMES.contains(&&*word) {
                 self.call(&chain, None);
                 let call = self.calls.len() - 1;
-                self.note(&chain);
+                if !bare_keyword {
+                    self.note(&chain);
+                }
                 self.enter(Some(call));
             } else {
                 self.enter(None);

@@ -2,6 +2,7 @@
 
 use super::tokens::Part;
 use crate::cache::facts::{Action, Refusal, Says, Write};
+use crate::sql::lexer::Kind;
 
 pub struct Statement {
     pub says: Says,
@@ -90,7 +91,8 @@ pub fn says(part: &Part<'_>) -> Statement {
             Ok(writes) => Statement::quiet(Says::Writes(writes)),
             Err(why) => Statement::anything(why),
         },
-        "grant" | "revoke" => EVERYWHERE,
+        // REASSIGN OWNED hands over other databases, too.
+        "grant" | "revoke" | "reassign" => EVERYWHERE,
         "create" | "alter" | "drop" if is_of_the_server(part, first + 1) => EVERYWHERE,
         _ => Statement::anything("DDL"),
     }
@@ -147,16 +149,42 @@ fn rows(part: &Part<'_>, first: usize) -> Result<Vec<Write>, &'static str> {
         "explain" if explains_more(part) => return Err("EXPLAIN"),
         _ => {}
     }
+    // For each open parenthesis, whether its statement has begun: then these words are names.
+    let mut begun = vec![false];
+    let mut inserts_seen = 0;
     for at in 0..part.len() {
+        match part.kind(at) {
+            Some(Kind::Word) => {}
+            Some(Kind::Symbol(b'(')) => {
+                begun.push(false);
+                continue;
+            }
+            Some(Kind::Symbol(b')')) => {
+                // One that closes nothing is an error to the server.
+                if begun.len() > 1 {
+                    begun.pop();
+                }
+                continue;
+            }
+            _ => continue,
+        }
         let before = at.wrapping_sub(1);
         if part.is_symbol(before, b'.') || part.is_symbol(at + 1, b'.') {
             // A column, or a table of that name.
             continue;
         }
-        match &*part.word(at) {
+        let word = part.word(at);
+        let is_name = match (&*word, begun.last_mut()) {
+            ("select" | "values" | "table" | "insert" | "update" | "delete" | "merge", Some(b)) => {
+                std::mem::replace(b, true)
+            }
+            _ => false,
+        };
+        match &*word {
             "insert" if part.is_word(before, "then") => {}
             "insert" => {
-                if !part.is_word(at + 1, "into") {
+                // `SELECT 1 insert INTO t` makes a table.
+                if is_name || !part.is_word(at + 1, "into") {
                     return Err("INSERT");
                 }
                 let (target, _) = part.name(at + 2).ok_or("INSERT")?;
@@ -164,6 +192,15 @@ fn rows(part: &Part<'_>, first: usize) -> Result<Vec<Write>, &'static str> {
                     target,
                     action: Action::Insert,
                 });
+            }
+            "update" if part.is_word(before, "do") => {
+                // Of the INSERT that it belongs to, which is the last one so far, or an outer one.
+                for write in writes.iter_mut().skip(inserts_seen) {
+                    if write.action == Action::Insert {
+                        write.action = Action::Merge;
+                    }
+                }
+                inserts_seen = writes.len();
             }
             "update" => updated(part, at, &mut writes)?,
             "delete" if part.is_word(before, "then") => {}
@@ -179,7 +216,7 @@ fn rows(part: &Part<'_>, first: usize) -> Result<Vec<Write>, &'static str> {
                 });
             }
             "merge" => {
-                if !part.is_word(at + 1, "into") {
+                if is_name || !part.is_word(at + 1, "into") {
                     return Err("MERGE");
                 }
                 let at = at + 2 + usize::from(part.is_word(at + 2, "only"));
@@ -205,12 +242,6 @@ fn updated(part: &Part<'_>, at: usize, writes: &mut Vec<Write>) -> Result<(), &'
         return Ok(());
     }
     if part.is_word(before, "key") && part.is_word(at.wrapping_sub(2), "no") {
-        return Ok(());
-    }
-    if part.is_word(before, "do") {
-        // Of the INSERT that it belongs to, which is the last one so far, or an outer one.
-        let inserts = writes.iter_mut().filter(|w| w.action == Action::Insert);
-        inserts.for_each(|w| w.action = Action::Merge);
         return Ok(());
     }
     let start = at + 1 + usize::from(part.is_word(at + 1, "only"));

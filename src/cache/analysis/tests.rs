@@ -1,4 +1,8 @@
 use super::*;
+
+mod attacks;
+mod cost;
+
 use crate::cache::facts::{Action, Name};
 use proptest::prelude::*;
 
@@ -399,32 +403,6 @@ fn hints() {
     ] {
         assert_eq!(hint(no), None, "{no}");
     }
-}
-
-/// What a text can do to the stack is bounded.
-#[test]
-fn deep_texts_fit_a_small_stack() {
-    let deep = [
-        format!("select {}1", "(".repeat(1400)),
-        format!("select {}1", "- ".repeat(1400)),
-        format!("select 1{}", " + 1".repeat(740)),
-        format!("select 1 where a{}", " and a".repeat(740)),
-        format!("select 1{}", " union select 1".repeat(490)),
-        format!("select {}", "case when a then ".repeat(370)),
-        format!("select {}", "not ".repeat(1400)),
-        format!("select * from {}", "(select * from ".repeat(400)),
-        format!("select a{}", "[1]".repeat(400)),
-        format!("select a{}", "::int".repeat(400)),
-        format!("with {}", "a as (with ".repeat(300)),
-        format!("select * from a{}", " join a on true".repeat(350)),
-    ];
-    let thread = std::thread::Builder::new().stack_size(512 * 1024);
-    let thread = thread.spawn(move || {
-        for text in &deep {
-            let _ = analyse(text.as_bytes(), true);
-        }
-    });
-    thread.unwrap().join().unwrap();
 }
 
 proptest! {
