@@ -86,6 +86,10 @@ pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
 async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> anyhow::Result<()> {
     // Before anybody can reach us: a signal without a handler would end the process.
     let caught = Signals::catch().context("cannot handle signals")?;
+    config
+        .notes()
+        .iter()
+        .for_each(|note| tracing::warn!("{note}"));
     let config = Arc::new(config);
     let (orders, mut inbox) = mpsc::unbounded_channel();
     let door = build(&config, &workers, &set_level, orders.clone())?;
@@ -109,7 +113,10 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
         accepting.push(tokio::spawn(accept(Arc::clone(&door), listener)));
     }
     tokio::spawn(Arc::clone(&door.console).keep_averages());
-    tokio::spawn(maintain::run(Arc::clone(&door.pools)));
+    tokio::spawn(maintain::run(
+        Arc::clone(&door.pools),
+        door.surroundings.clock,
+    ));
     tokio::spawn(sweep(Arc::clone(&door)));
     tokio::spawn(signals(Arc::clone(&door), set_level, orders, caught));
     tracing::info!(
@@ -302,6 +309,7 @@ fn reload_config(door: &Door, set_level: &SetLevel) -> Result<Vec<String>, Strin
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
+    let notes = new.notes();
     let report = reload::diff(&old, &new);
     reload::keep_fixed(&old, &mut new);
     // Certificates are read again even if their names are the same.
@@ -318,11 +326,10 @@ fn reload_config(door: &Door, set_level: &SetLevel) -> Result<Vec<String>, Strin
     door.config.store(new);
     tracing::info!(applied = ?report.applied, "configuration reloaded");
     let keys = report.needs_restart.into_iter();
-    Ok(keys
-        .map(|key| {
-            format!("{key} cannot change while pgweir runs; it keeps its value until a restart")
-        })
-        .collect())
+    let kept = keys.map(|key| {
+        format!("{key} cannot change while pgweir runs; it keeps its value until a restart")
+    });
+    Ok(notes.into_iter().chain(kept).collect())
 }
 
 /// Takes clients off the list.

@@ -40,6 +40,7 @@ pub mod auth;
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod feed;
 pub mod listener;
 pub mod net;
 pub mod pool;

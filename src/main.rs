@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use pgweir::config::Config;
-use pgweir::config::cli::Cli;
+use pgweir::config::cli::{Cli, Command};
 use pgweir::{app, telemetry};
 
 fn main() -> ExitCode {
@@ -23,7 +23,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let config = match Config::load(&cli.config) {
+    if let Some(Command::Cache(command)) = cli.command {
+        print!("{}", command.sql());
+        return Ok(());
+    }
+    let path = cli.config.clone().unwrap_or_default();
+    let config = match Config::load(&path) {
         Ok(config) => config,
         Err(first) => {
             let all: Vec<String> = first.all().map(ToString::to_string).collect();
@@ -32,7 +37,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     if cli.check {
         app::check(&config)?;
-        println!("{}: no problems found", cli.config.display());
+        config
+            .notes()
+            .iter()
+            .for_each(|note| eprintln!("note: {note}"));
+        println!("{}: no problems found", path.display());
         return Ok(());
     }
     let level = config.log.level.clone();

@@ -43,6 +43,7 @@ pub enum Show {
     Cache,
     CacheTables,
     CacheTop,
+    CacheFeeds,
     CacheDecisions,
 }
 
@@ -95,6 +96,7 @@ pub fn parse(text: &str) -> Result<Command, String> {
     match words[..] {
         [] => Ok(Command::Empty),
         ["show", "cache", "tables"] => Ok(Command::Show(Show::CacheTables)),
+        ["show", "cache", "feeds"] => Ok(Command::Show(Show::CacheFeeds)),
         ["show", "cache", "top"] => Ok(Command::Show(Show::CacheTop)),
         ["show", "cache", "decisions"] => Ok(Command::Show(Show::CacheDecisions)),
         ["cache", "flush"] | ["cache", "flush", "all"] => Ok(Command::FlushCache(Flush::All)),

@@ -55,6 +55,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Cache => cache::pools(console),
         Show::CacheTables => cache::tables(console),
         Show::CacheTop => cache::top(console),
+        Show::CacheFeeds => cache::feeds(console),
         Show::CacheDecisions => cache::decisions(console),
         Show::Version => Table {
             columns: columns(&[("version", 's')]),
@@ -73,7 +74,7 @@ pub fn table(console: &Console, show: Show) -> Table {
 fn help() -> Table {
     let lines = [
         "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|USERS|LISTS|VERSION|STATE",
-        "SHOW CACHE [TABLES|TOP|DECISIONS]",
+        "SHOW CACHE [TABLES|TOP|FEEDS|DECISIONS]",
         "SHOW CACHE FOR 'sql'",
         "CACHE FLUSH [ALL|DATABASE name|TABLE name]",
         "RELOAD",

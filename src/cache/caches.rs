@@ -9,7 +9,7 @@ use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
-use crate::config::{CacheLimits, Config, Database, Host};
+use crate::config::{CacheLimits, Config, Database, Host, Invalidation};
 
 #[derive(Debug)]
 pub struct Caches {
@@ -87,6 +87,10 @@ impl Caches {
         let place = format!("{dbname} at {host}:{}", database.port);
         let server = format!("{host}:{}", database.port);
         let space = self.space(place, server);
+        if database.cache.enabled && database.cache.invalidation != Invalidation::Ttl {
+            // Before the first client: until the feed is there, nothing is given.
+            space.follow.demand(true);
+        }
         if let Some(before) = before
             && Arc::ptr_eq(&before.space, &space)
             && before.rules.are_of(&database.cache)

@@ -18,15 +18,21 @@ pub enum Bypass {
     Statement,
     /// The text itself is refused; see `SHOW CACHE DECISIONS`.
     Refused,
+    /// The feed of writes made elsewhere is lost or late.
+    Feed,
+    /// That feed does not report changes of a relation that the answer depends on.
+    NotFollowed,
 }
 
-pub const BYPASSES: [(Bypass, &str); 6] = [
+pub const BYPASSES: [(Bypass, &str); 8] = [
     (Bypass::Pending, "pending"),
     (Bypass::Off, "off"),
     (Bypass::Protocol, "protocol"),
     (Bypass::DateWord, "date_word"),
     (Bypass::Statement, "statement"),
     (Bypass::Refused, "refused"),
+    (Bypass::Feed, "feed"),
+    (Bypass::NotFollowed, "not_followed"),
 ];
 
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 //! have been acknowledged, and none been under way at the first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::Oid;
 
@@ -18,6 +18,8 @@ pub struct Mark {
     pub oid: Oid,
     version: AtomicU64,
     pending: AtomicU32,
+    /// A feed reports its changes; see [`super::follow`].
+    covered: AtomicBool,
 }
 
 impl Mark {
@@ -49,6 +51,17 @@ impl Mark {
 
     pub fn is_pending(&self) -> bool {
         self.pending.load(Ordering::SeqCst) > 0
+    }
+
+    pub fn is_covered(&self) -> bool {
+        self.covered.load(Ordering::SeqCst)
+    }
+
+    /// Whoever is no longer covered has changed, perhaps.
+    pub(super) fn set_covered(&self, covered: bool) {
+        if self.covered.swap(covered, Ordering::SeqCst) && !covered {
+            self.bump();
+        }
     }
 
     /// The version, if nothing was pending before it was looked at. The order matters: see the

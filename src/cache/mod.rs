@@ -3,7 +3,8 @@
 //! * What a text does, and whether its answer may be remembered: [`analysis`] makes [`facts`] of the
 //!   text, [`catalog`] judges them by the server's catalogs, [`memo`] remembers what was [`judged`].
 //! * What makes an answer outdated: a [`space`] is one database; each of its relations has a
-//!   [`mark`], and the open transaction of a server connection its [`writes`].
+//!   [`mark`], and the open transaction of a server connection its [`writes`]. Writes made elsewhere
+//!   are told of by a feed that a database may [`follow`].
 //! * What is remembered: [`entry`]s by [`key`] in the [`store`]; [`flight`]s are being asked for.
 //! * [`pool`] is the cache as one pool sees it, by its [`rules`]; [`request`] finds requests that
 //!   can be answered in what a client has sent. The client's task does the rest
@@ -20,6 +21,7 @@ pub mod entry;
 pub mod facts;
 pub mod fingerprint;
 pub mod flight;
+pub mod follow;
 pub mod judged;
 pub mod key;
 pub mod mark;

@@ -11,6 +11,8 @@ pub enum Bug {
     NoOverlap,
     /// The role is not part of the key.
     NoRole,
+    /// What a feed tells changes nothing.
+    Deaf,
 }
 
 #[cfg(debug_assertions)]
@@ -22,6 +24,7 @@ pub fn is_planted(bug: Bug) -> bool {
         Ok("too-early") => Some(Bug::TooEarly),
         Ok("no-overlap") => Some(Bug::NoOverlap),
         Ok("no-role") => Some(Bug::NoRole),
+        Ok("deaf") => Some(Bug::Deaf),
         _ => None,
     });
     *planted == Some(bug)

@@ -1,6 +1,6 @@
 //! One database on one server, whichever pools lead there: what its writes invalidate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,7 +9,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Oid;
 use super::flight::Flights;
+use super::follow::Follow;
 use super::mark::Mark;
+use super::planted::{Bug, is_planted};
 
 /// So long a relation stays pending after the connection of a committing transaction was lost: its
 /// server process may still be at the commit.
@@ -31,6 +33,8 @@ pub struct Space {
     unfollowed: Mutex<Vec<Unfollowed>>,
     neighbours: Mutex<Vec<Weak<Space>>>,
     pub flights: Flights,
+    /// Writes made elsewhere.
+    pub follow: Follow,
     pub invalidations: Invalidations,
 }
 
@@ -54,6 +58,7 @@ impl Space {
             unfollowed: Mutex::default(),
             neighbours: Mutex::default(),
             flights: Flights::default(),
+            follow: Follow::default(),
             invalidations: Invalidations::default(),
         })
     }
@@ -69,7 +74,41 @@ impl Space {
             return Arc::clone(mark);
         }
         let mut relations = self.relations.write();
-        Arc::clone(relations.entry(oid).or_insert_with(|| Mark::new(oid)))
+        let mark = relations.entry(oid).or_insert_with(|| {
+            let mark = Mark::new(oid);
+            // Under the lock, so that `cover` finds either the mark or its relation.
+            mark.set_covered(self.follow.is_covered(oid));
+            mark
+        });
+        Arc::clone(mark)
+    }
+
+    /// The feed reports changes of these, and of no others.
+    pub fn cover(&self, oids: HashSet<Oid, foldhash::fast::RandomState>) {
+        let relations = self.relations.write();
+        for (oid, mark) in relations.iter() {
+            mark.set_covered(oids.contains(oid));
+        }
+        self.follow.set_covered(oids);
+    }
+
+    /// The feed says that this has changed elsewhere.
+    pub fn changed_elsewhere(&self, oid: Oid) {
+        self.follow.counters.events.fetch_add(1, Ordering::Relaxed);
+        // Without a mark nothing depends on it; a fill that takes one later reads what is there now.
+        if let Some(mark) = self.relations.read().get(&oid)
+            && !is_planted(Bug::Deaf)
+        {
+            mark.bump();
+        }
+    }
+
+    /// The feed says that the schema has changed elsewhere.
+    pub fn schema_changed_elsewhere(&self) {
+        let count = &self.follow.counters.schema_events;
+        count.fetch_add(1, Ordering::Relaxed);
+        self.schema_may_change();
+        self.flush();
     }
 
     /// All relations that were ever read or written through pgweir.

@@ -2,15 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::feed::install;
 
 /// A PostgreSQL connection pooler.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "pgweir", version, disable_version_flag = true)]
+#[command(
+    name = "pgweir",
+    version,
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     /// Configuration file; config.example.toml shows every setting
-    #[arg(value_name = "CONFIG")]
-    pub config: PathBuf,
+    #[arg(value_name = "CONFIG", required = true)]
+    pub config: Option<PathBuf>,
 
     /// Check the configuration file, say what is wrong with it, and exit
     #[arg(long)]
@@ -27,6 +36,92 @@ pub struct Cli {
     /// Print the version and exit
     #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What pgweir does instead of running.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// For the query cache: print SQL that makes a server tell of writes made past pgweir
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum CacheCommand {
+    /// Print the SQL for invalidation = "notify": triggers that notify pgweir
+    InstallTriggers {
+        /// As feed_channel in the configuration
+        #[arg(long, default_value = "pgweir_cache")]
+        channel: String,
+        /// Only tables of this schema; may be given several times
+        #[arg(long = "schema", value_name = "SCHEMA")]
+        schemas: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print the SQL for invalidation = "replication": a publication
+    InstallPublication {
+        /// As feed_publication in the configuration
+        #[arg(long, default_value = "pgweir_cache")]
+        publication: String,
+        /// Only tables of this schema; may be given several times
+        #[arg(long = "schema", value_name = "SCHEMA")]
+        schemas: Vec<String>,
+        /// Give tables that have none a replica identity (FULL), which makes the server's log of
+        /// their changes larger, instead of leaving them out
+        #[arg(long)]
+        replica_identity_full: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print the SQL that removes what the two others install
+    Remove {
+        #[arg(long, default_value = "pgweir_cache")]
+        publication: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Which {
+    /// Only this table, with or without its schema; may be given several times
+    #[arg(long = "table", value_name = "TABLE")]
+    pub tables: Vec<String>,
+    /// Without event triggers, which only a superuser can make: changes of the schema made past
+    /// pgweir are found when the catalogs are read again (catalog_refresh), and materialized views
+    /// are not cached
+    #[arg(long)]
+    pub no_event_trigger: bool,
+}
+
+impl CacheCommand {
+    /// The SQL.
+    pub fn sql(self) -> String {
+        let wanted = |which: Which, schemas| install::Wanted {
+            schemas,
+            tables: which.tables,
+            event_trigger: !which.no_event_trigger,
+        };
+        match self {
+            CacheCommand::InstallTriggers {
+                channel,
+                schemas,
+                which,
+            } => install::triggers(&channel, &wanted(which, schemas)),
+            CacheCommand::InstallPublication {
+                publication,
+                schemas,
+                replica_identity_full,
+                which,
+            } => {
+                let wanted = wanted(which, schemas);
+                install::publication(&publication, &wanted, replica_identity_full)
+            }
+            CacheCommand::Remove { publication } => install::remove(&publication),
+        }
+    }
 }
 
 impl Cli {

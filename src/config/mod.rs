@@ -65,7 +65,29 @@ pub struct Config {
     pub stats_users: Vec<String>,
 }
 
+/// With a longer time to live, unnoticed writes are worth a note.
+const LONG_TTL: Duration = Duration::from_secs(60);
+
 impl Config {
+    /// What works, but may not be what was meant.
+    pub fn notes(&self) -> Vec<String> {
+        let pools = self.databases.values().chain(&self.fallback);
+        let remember_longer = pools.filter_map(|pool| {
+            let cache = &pool.cache;
+            let rules = cache.rules.iter().filter(|r| r.enabled != Some(false));
+            let longest = rules.filter_map(|r| r.ttl).chain([cache.ttl]).max();
+            let unheard = cache.enabled && cache.invalidation == Invalidation::Ttl;
+            longest.filter(|ttl| unheard && *ttl > LONG_TTL).map(|ttl| {
+                format!(
+                    "pools.{:?}.cache: what is written past pgweir may not be seen for {ttl:?}; \
+                     invalidation = \"notify\" or \"replication\" would tell of it",
+                    pool.name
+                )
+            })
+        });
+        remember_longer.collect()
+    }
+
     /// Reads, resolves and checks a file.
     ///
     /// # Errors
@@ -208,6 +230,17 @@ pub enum PoolMode {
     Statement,
 }
 
+/// How pgweir hears of writes that do not go through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalidation {
+    /// Not at all: the time to live bounds how old an answer can be.
+    Ttl,
+    /// Triggers notify it.
+    Notify,
+    /// It reads the server's write-ahead log.
+    Replication,
+}
+
 /// What to do with a statement whose effect on the session cannot be replayed elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStatePolicy {
@@ -283,12 +316,30 @@ pub struct CacheSettings {
     pub max_entry_size: usize,
     /// How old the knowledge of the server's catalogs may get, for changes made elsewhere.
     pub catalog_refresh: Duration,
+    /// How pgweir hears of writes made elsewhere.
+    pub invalidation: Invalidation,
+    pub feed: FeedSettings,
     /// The first that fits a statement decides.
     pub rules: Vec<CacheRule>,
     /// By name, with or without schema.
     pub functions: BTreeMap<String, FunctionDeclaration>,
     /// By name, with or without schema: what the triggers of the table write beside it.
     pub tables: BTreeMap<String, Vec<String>>,
+}
+
+/// The connection over which pgweir hears of writes made elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedSettings {
+    /// As whom pgweir logs in for it; `None`: the pool's forced user.
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    /// How long ago a write made elsewhere may have been committed that is not known yet.
+    pub max_lag: Duration,
+    /// Of the notifications.
+    pub channel: String,
+    pub publication: String,
+    /// Bytes of WAL that the server may have to keep for the slot.
+    pub max_wal: usize,
 }
 
 /// One of `rules`: what it does not say is as for the pool.

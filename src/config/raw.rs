@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
-use super::{AuthType, PoolMode, SessionStatePolicy, SslMode};
+use super::{AuthType, Invalidation, PoolMode, SessionStatePolicy, SslMode};
 pub(super) use fields::fields;
 pub(super) use secret::SecretSource;
 
@@ -147,6 +147,13 @@ pub(super) struct PoolCache {
     pub stale_while_revalidate: Option<Interval>,
     pub max_entry_size: Option<Size>,
     pub catalog_refresh: Option<Interval>,
+    pub invalidation: Option<Invalidation>,
+    pub feed_user: Option<String>,
+    pub feed_password: Option<SecretSource>,
+    pub feed_max_lag: Option<Interval>,
+    pub feed_channel: Option<String>,
+    pub feed_publication: Option<String>,
+    pub feed_max_wal: Option<Size>,
     pub rules: Option<Vec<CacheRule>>,
     pub functions: Option<BTreeMap<String, Function>>,
     pub tables: Option<BTreeMap<String, Table>>,

@@ -75,6 +75,9 @@ fn pool_changes(was: &Database, is: &Database, old: &Config, new: &Config) -> Ve
     if was.password != is.password {
         changed.push("password".to_owned());
     }
+    if was.cache.feed.password != is.cache.feed.password {
+        changed.push("cache.feed_password".to_owned());
+    }
     for key in POOL_KEYS {
         let (before, after) = ((key.value)(was), (key.value)(is));
         let follows =

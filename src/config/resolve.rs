@@ -16,7 +16,7 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::{
     Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Listen, Log, ServerTls, User,
+    Host, Http, Invalidation, Listen, Log, ServerTls, User,
 };
 use crate::auth::secret::Secret;
 
@@ -141,6 +141,12 @@ fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
     );
     set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
     set(&mut cache.catalog_refresh, raw.catalog_refresh);
+    set(&mut cache.invalidation, raw.invalidation);
+    set_text(&mut cache.feed.user, raw.feed_user);
+    set(&mut cache.feed.max_lag, raw.feed_max_lag);
+    set(&mut cache.feed.channel, raw.feed_channel);
+    set(&mut cache.feed.publication, raw.feed_publication);
+    set(&mut cache.feed.max_wal, raw.feed_max_wal.map(|s| s.0));
     let list = |list: Option<super::units::List>| list.map(|l| l.0).unwrap_or_default();
     let rules = raw.rules.into_iter().flatten();
     cache.rules.extend(rules.map(|rule| CacheRule {
@@ -363,7 +369,12 @@ impl Resolver<'_, '_> {
         set(&mut pool.pool_size, own.pool_size);
         pool_keys(&mut pool, raw.keys);
         server_tls(&mut pool.server_tls, raw.server_tls);
-        cache(&mut pool.cache, raw.cache);
+        let mut raw_cache = raw.cache;
+        if let Some(source) = raw_cache.feed_password.take() {
+            let key = ["pools", name, "cache", "feed_password"];
+            pool.cache.feed.password = self.secret(&key, source);
+        }
+        cache(&mut pool.cache, raw_cache);
 
         // As in PgBouncer, a forced user without a password here has the one of its own entry.
         let listed = pool.user.as_ref().and_then(|user| config.users.get(user));
@@ -371,6 +382,15 @@ impl Resolver<'_, '_> {
             Some(source) => self.secret(&["pools", name, "password"], source),
             None => listed.and_then(|user| user.secret.clone()),
         };
+        // The same for the one who follows writes made elsewhere.
+        let has_feed = pool.cache.invalidation != Invalidation::Ttl;
+        let feed = &mut pool.cache.feed;
+        if has_feed && feed.password.is_none() {
+            feed.password = match &feed.user {
+                Some(user) => config.users.get(user).and_then(|user| user.secret.clone()),
+                None => pool.password.clone(),
+            };
+        }
         pool
     }
 

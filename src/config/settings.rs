@@ -270,6 +270,16 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("cache.catalog_refresh", |d| {
         seconds(d.cache.catalog_refresh)
     }),
+    named("cache.invalidation", |d| {
+        d.cache.invalidation.as_str().to_owned()
+    }),
+    named("cache.feed_user", |d| text(&d.cache.feed.user)),
+    named("cache.feed_max_lag", |d| seconds(d.cache.feed.max_lag)),
+    named("cache.feed_channel", |d| d.cache.feed.channel.clone()),
+    named("cache.feed_publication", |d| {
+        d.cache.feed.publication.clone()
+    }),
+    named("cache.feed_max_wal", |d| d.cache.feed.max_wal.to_string()),
     // Whether they have changed is all that anybody asks.
     named("cache.rules", |d| format!("{:?}", d.cache.rules)),
     named("cache.functions", |d| format!("{:?}", d.cache.functions)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
-use super::{AuthType, PoolMode, SessionStatePolicy, SslMode};
+use super::{AuthType, Invalidation, PoolMode, SessionStatePolicy, SslMode};
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
@@ -73,6 +73,7 @@ deserialize_scalars!(
     FileMode,
     PoolMode,
     SessionStatePolicy,
+    Invalidation,
     SslMode,
     AuthType
 );
@@ -292,6 +293,7 @@ macro_rules! words {
 
 words!(PoolMode: Session = "session", Transaction = "transaction", Statement = "statement");
 words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
+words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
 words!(
     SslMode: Disable = "disable",
     Allow = "allow",

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::registry::Pools;
 use crate::cache::catalog::{Catalog, LOAD};
+use crate::client::info::Clock;
+use crate::feed::Feeds;
 
 /// How often waiting clients are looked after.
 const TICK: Duration = Duration::from_millis(100);
@@ -17,13 +19,16 @@ const CATALOG_LIMIT: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: u32 = 10;
 
 /// Runs for ever.
-pub async fn run(pools: Arc<Pools>) {
+pub async fn run(pools: Arc<Pools>, clock: Clock) {
+    let feeds = Feeds::new(clock);
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for tick in 0u32.. {
         interval.tick().await;
         let sweeps = tick.is_multiple_of(SWEEP_EVERY);
-        for pool in pools.all() {
+        let all = pools.all();
+        feeds.tend(&all);
+        for pool in all {
             pool.tick(sweeps);
         }
         if sweeps {

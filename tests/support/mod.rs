@@ -119,7 +119,12 @@ impl Postgres {
             .arg(dir.join("data"))
             .args(["-p", &port.to_string(), "-k", ""])
             .args(["-c", "fsync=off", "-c", "max_connections=100"])
-            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "wal_level=logical",
+            ])
             .current_dir("/")
             .stderr(log)
             .spawn()

@@ -51,6 +51,8 @@ pub(in crate::admin) fn pools(console: &Console) -> Table {
         "protocol" => ("bypass_protocol", 'q'),
         "date_word" => ("bypass_date_word", 'q'),
         "statement" => ("bypass_statement", 'q'),
+        "feed" => ("bypass_feed", 'q'),
+        "not_followed" => ("bypass_not_followed", 'q'),
         _ => ("bypass_refused", 'q'),
     }));
     names.extend([
@@ -134,6 +136,53 @@ pub(in crate::admin) fn tables(console: &Console) -> Table {
             ("pending", 's'),
         ]),
         rows,
+    }
+}
+
+/// `SHOW CACHE FEEDS`: how writes made elsewhere are heard of.
+pub(in crate::admin) fn feeds(console: &Console) -> Table {
+    let now = console.now();
+    let spaces = console.pools().caches().spaces();
+    let mut kinds = BTreeMap::new();
+    for (pool, cache) in caches(console) {
+        let of_cache = &pool.settings().database.cache;
+        if of_cache.enabled {
+            kinds.insert(cache.space.name.clone(), of_cache.invalidation.as_str());
+        }
+    }
+    let rows = spaces.iter().map(|space| {
+        let follow = &space.follow;
+        let state = match (follow.is_demanded(), follow.allows(now)) {
+            (false, _) => "none",
+            (true, true) => "followed",
+            (true, false) => "bypassed",
+        };
+        let count = |counter: &AtomicU64| s(counter.load(Ordering::Relaxed));
+        vec![
+            s(&space.name),
+            s(kinds.get(&space.name).unwrap_or(&"ttl")),
+            s(state),
+            follow.lag(now).and_then(|lag| s(lag as f64 / 1000.0)),
+            s(follow.coverage()),
+            count(&follow.counters.events),
+            count(&follow.counters.schema_events),
+            count(&follow.counters.losses),
+            follow.trouble().map(|why| why.to_string()),
+        ]
+    });
+    Table {
+        columns: columns(&[
+            ("database", 's'),
+            ("invalidation", 's'),
+            ("state", 's'),
+            ("lag", 'N'),
+            ("tables", 'q'),
+            ("events", 'q'),
+            ("schema_events", 'q'),
+            ("losses", 'q'),
+            ("trouble", 's'),
+        ]),
+        rows: rows.collect(),
     }
 }
 
@@ -224,6 +273,15 @@ const DECISION: [(&str, char); 6] = [
 fn decision(cache: &PoolCache, judged: &Judged) -> [Option<String>; 6] {
     let name = |oid: u32| cache.relation_name(oid).unwrap_or_else(|| oid.to_string());
     let (cacheable, reason, explanation, reads) = match &judged.read {
+        Ok(plan) if !cache.space.follow.covers(&plan.marks) => {
+            let missing = plan.marks.iter().filter(|m| m.oid != 0 && !m.is_covered());
+            let missing: Vec<String> = missing.map(|m| name(m.oid)).collect();
+            let why = format!(
+                "changes of {} made elsewhere are not reported",
+                missing.join(", ")
+            );
+            ("no", Some("not_followed".to_owned()), Some(why), None)
+        }
         Ok(plan) => {
             let reads = plan
                 .marks

@@ -187,12 +187,18 @@ impl ClientTask {
             life.ttl = ttl;
         }
         cache.is_used();
+        let millis = now.millis();
+        if !cache.space.follow.allows(millis) {
+            return Err(Bypass::Feed);
+        }
+        if !cache.space.follow.covers(&plan.marks) {
+            return Err(Bypass::NotFollowed);
+        }
         key.finish(&cache.store.hasher);
         if cache.admission.is_new(key.hash()) {
             count(&cache.counters.misses);
             return Ok(Outcome::Server);
         }
-        let millis = now.millis();
         if let Some(entry) = cache.store.get(key) {
             if !entry.snapshot.holds() {
                 if entry.snapshot.is_outdated() {

@@ -9,7 +9,7 @@ fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
 #[test]
 fn a_configuration_file_is_all_it_needs() {
     let cli = parse(&["a.toml"]).unwrap();
-    assert_eq!(cli.config, PathBuf::from("a.toml"));
+    assert_eq!(cli.config, Some(PathBuf::from("a.toml")));
     assert!(!cli.check && !cli.quiet);
     assert_eq!(cli.log_filter("warn"), "warn");
     let missing = parse(&[]).unwrap_err().kind();
@@ -29,6 +29,29 @@ fn verbosity_goes_before_the_file() {
 #[test]
 fn check_is_asked_for() {
     assert!(parse(&["--check", "a.toml"]).unwrap().check);
+}
+
+#[test]
+fn sql_is_printed_without_a_configuration() {
+    let cli = parse(&[
+        "cache",
+        "install-triggers",
+        "--table",
+        "s.t",
+        "--channel",
+        "x",
+    ])
+    .unwrap();
+    let Some(Command::Cache(command)) = cli.command else {
+        panic!("{cli:?}");
+    };
+    let sql = command.sql();
+    assert!(sql.contains("pg_notify('x'") && sql.contains("n.nspname = 's'"));
+    let both = parse(&["a.toml", "cache", "remove"]).unwrap_err().kind();
+    assert_eq!(both, ErrorKind::ArgumentConflict);
+    // A file of that name can still be given.
+    let cli = parse(&["./cache"]).unwrap();
+    assert_eq!(cli.config, Some(PathBuf::from("./cache")));
 }
 
 #[test]

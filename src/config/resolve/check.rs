@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::config::error::Problems;
 use crate::config::outside::Outside;
 use crate::config::{
-    AuthType, Config, Database, FALLBACK, Host, PoolMode, ServerTls, SessionStatePolicy, SslMode,
-    User,
+    AuthType, Config, Database, FALLBACK, Host, Invalidation, PoolMode, ServerTls,
+    SessionStatePolicy, SslMode, User,
 };
 
 /// Names of the console's database.
@@ -36,6 +36,11 @@ pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Probl
         checks.user(name, user);
     }
 }
+
+/// Shortest `feed_max_lag`: a question and its answer must fit several times.
+const SHORTEST_LAG: Duration = Duration::from_millis(100);
+/// Longest name of a channel or a publication, in bytes (`NAMEDATALEN` - 1).
+const NAME_MAX: usize = 63;
 
 /// Every pool, the fallback too.
 fn pools(config: &Config) -> impl Iterator<Item = &Arc<Database>> {
@@ -84,10 +89,58 @@ impl Checks<'_, '_> {
                 self.problems.add(&key("rules"), problem);
             }
         }
+        self.feed(pool);
         let most = self.config.cache.max_size;
         if cache.max_entry_size > most {
             let problem = format!("must be at most cache.max_size, which is {most} bytes");
             self.problems.add(&key("max_entry_size"), problem);
+        }
+    }
+
+    /// How the pool hears of writes made elsewhere.
+    fn feed(&mut self, pool: &Database) {
+        let key = |name| ["pools", &*pool.name, "cache", name];
+        let cache = &pool.cache;
+        let feed = &cache.feed;
+        if cache.invalidation == Invalidation::Ttl {
+            return;
+        }
+        if feed.user.is_none() && pool.user.is_none() {
+            let problem = "needs to log in for the feed: set feed_user, or the pool's user";
+            self.problems.add(&key("invalidation"), problem);
+        }
+        if feed.max_lag < SHORTEST_LAG {
+            let problem = format!("must be at least {SHORTEST_LAG:?}");
+            self.problems.add(&key("feed_max_lag"), problem);
+        }
+        let names = [
+            ("feed_channel", &feed.channel),
+            ("feed_publication", &feed.publication),
+        ];
+        for (name, value) in names {
+            if value.is_empty() || value.len() > NAME_MAX || value.contains('\0') {
+                let problem = format!("must have 1 to {NAME_MAX} bytes");
+                self.problems.add(&key(name), problem);
+            }
+        }
+        let place = |d: &Database| {
+            let dbname = d.dbname.clone().unwrap_or_else(|| d.name.clone());
+            (d.host.clone(), d.port, dbname)
+        };
+        let mut others = pools(self.config).filter(|other| {
+            other.name < pool.name && other.cache.enabled && place(other) == place(pool)
+        });
+        let differs = |other: &&Arc<Database>| {
+            let theirs = &other.cache;
+            (theirs.invalidation, &theirs.feed) != (cache.invalidation, feed)
+        };
+        if let Some(other) = others.find(differs) {
+            let problem = format!(
+                "must be the same as that of pools.{:?}, with all of feed_*: they lead to the same \
+                 database",
+                other.name
+            );
+            self.problems.add(&key("invalidation"), problem);
         }
     }
 

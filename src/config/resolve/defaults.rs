@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, Host, Http, Listen,
-    Log, PoolMode, ServerSettings, ServerTls, SessionStatePolicy, SslMode, Timeouts, User,
+    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, FeedSettings, Host,
+    Http, Invalidation, Listen, Log, PoolMode, ServerSettings, ServerTls, SessionStatePolicy,
+    SslMode, Timeouts, User,
 };
 
 const OFF: Duration = Duration::ZERO;
@@ -138,6 +139,15 @@ fn database() -> Database {
             stale_while_revalidate: OFF,
             max_entry_size: 1024 * 1024,
             catalog_refresh: seconds(60),
+            invalidation: Invalidation::Ttl,
+            feed: FeedSettings {
+                user: None,
+                password: None,
+                max_lag: seconds(2),
+                channel: "pgweir_cache".to_owned(),
+                publication: "pgweir_cache".to_owned(),
+                max_wal: 1024 * 1024 * 1024,
+            },
             rules: Vec::new(),
             functions: Default::default(),
             tables: Default::default(),

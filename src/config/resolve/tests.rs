@@ -364,3 +364,47 @@ fn a_host_with_a_slash_is_a_directory() {
     );
     assert_eq!(host("fe80::1%eth0"), Host::Tcp("fe80::1%eth0".to_owned()));
 }
+
+#[test]
+fn a_long_time_to_live_without_a_feed_is_worth_a_note() {
+    let config = |cache: &str| {
+        let text = format!(
+            "[auth]\ntype = 'trust'\n[pools.app]\nuser = 'u'\n[pools.app.cache]\nenabled = true\n{cache}"
+        );
+        parse(&text).unwrap()
+    };
+    assert!(config("").notes().is_empty());
+    let notes = config("ttl = '2m'").notes();
+    assert!(
+        notes[0].contains("\"app\"") && notes[0].contains("120s"),
+        "{notes:?}"
+    );
+    assert!(
+        config("ttl = '2m'\ninvalidation = 'notify'")
+            .notes()
+            .is_empty()
+    );
+    assert_eq!(config("rules = [{ ttl = '1h' }]").notes().len(), 1);
+}
+
+#[test]
+fn a_feed_needs_a_user_and_one_mind() {
+    let feed = "enabled = true\ninvalidation = 'notify'\n";
+    let needs = "[pools.a.cache]\nenabled = true\ninvalidation = 'notify'";
+    one_mistake(needs, "3: pools.a.cache.invalidation:", "set feed_user");
+    let short = format!("[pools.a]\nuser = 'u'\n[pools.a.cache]\n{feed}feed_max_lag = '50ms'");
+    one_mistake(&short, "6: pools.a.cache.feed_max_lag:", "at least 100ms");
+    let long = format!("[pools.a]\nuser = 'u'\n[pools.a.cache]\n{feed}feed_channel = ''");
+    one_mistake(&long, "6: pools.a.cache.feed_channel:", "1 to 63 bytes");
+    let two = format!(
+        "[pools.a]\nuser = 'u'\n[pools.a.cache]\n{feed}[pools.b]\ndbname = 'a'\nuser = 'u'\n\
+         [pools.b.cache]\n{feed}feed_max_lag = 5"
+    );
+    one_mistake(&two, "11: pools.b.cache.invalidation:", "pools.\"a\"");
+    let config = right(&format!(
+        "[users.f]\npassword = 'x'\n[pools.a.cache]\n{feed}feed_user = 'f'"
+    ));
+    let feed = &config.databases["a"].cache.feed;
+    assert_eq!(feed.user.as_deref(), Some("f"));
+    assert!(feed.password.is_some() && feed.channel == "pgweir_cache");
+}

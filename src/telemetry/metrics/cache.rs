@@ -146,7 +146,49 @@ pub fn render(console: &Console, pools: &[Arc<Pool>], recorder: &impl Recorder) 
         None,
         "Transactions and commands that made entries outdated, by cause.",
     );
+    let losses = "pgweir_cache_feed_losses_total";
+    describe(
+        losses,
+        None,
+        "How often the feed of writes made elsewhere was lost.",
+    );
+    let events = "pgweir_cache_feed_events_total";
+    describe(
+        events,
+        None,
+        "Changes of a table that the feed has told of.",
+    );
+    let gauge = |name: &'static str, database: &str, value: f64| {
+        let key = Key::from_parts(name, vec![Label::new("database", database.to_owned())]);
+        recorder.register_gauge(&key, &METADATA).set(value);
+    };
+    let (up, lag) = ("pgweir_cache_feed_up", "pgweir_cache_feed_lag_seconds");
+    let describe_gauge = |name: &'static str, unit, help: &'static str| {
+        recorder.describe_gauge(KeyName::from(name), unit, SharedString::from(help));
+    };
+    describe_gauge(
+        up,
+        None,
+        "Whether the feed of writes made elsewhere is followed.",
+    );
+    describe_gauge(
+        lag,
+        Some(Unit::Seconds),
+        "Age of the moment up to which all writes made elsewhere are known.",
+    );
+    let now = console.now();
     for space in caches.spaces() {
+        let follow = &space.follow;
+        if follow.is_demanded() {
+            let labels = || vec![Label::new("database", space.name.to_string())];
+            let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
+            counter(losses, labels(), read(&follow.counters.losses));
+            counter(events, labels(), read(&follow.counters.events));
+            gauge(up, &space.name, f64::from(u8::from(follow.allows(now))));
+            if let Some(behind) = follow.lag(now) {
+                gauge(lag, &space.name, behind as f64 / 1000.0);
+            }
+        }
         for (cause, value) in CAUSES {
             let labels = vec![
                 Label::new("server_database", space.name.to_string()),
