@@ -24,6 +24,7 @@ use crate::net::tls_server::TlsServer;
 use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
+use crate::shared::Tier;
 use crate::telemetry::SetLevel;
 use crate::worker::Workers;
 
@@ -49,7 +50,7 @@ enum Order {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     tls_server(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let shared = Shared::new(runtime.handle().clone(), 1);
+    let shared = Shared::new(runtime.handle().clone(), 1, None);
     Pools::new(Arc::new(config.clone()), shared)?;
     Ok(())
 }
@@ -106,6 +107,9 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
         tracing::info!(address = %listener.local_addr()?, "HTTP: /metrics, /healthz, /readyz");
         tokio::spawn(http::serve(listener, Arc::clone(&door.console)));
     }
+    if let Some(tier) = &door.pools.shared().tier {
+        tokio::spawn(Arc::clone(tier).run(door.pools.caches()));
+    }
     door.pools.open_minimum();
     let mut accepting = Vec::new();
     for listener in listeners {
@@ -139,6 +143,9 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
         _ = inbox.recv() => tracing::warn!("told again to shut down: not waiting for clients"),
     }
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Some(tier) = &door.pools.shared().tier {
+        tier.leave(&door.pools.caches()).await;
+    }
     Ok(())
 }
 
@@ -149,10 +156,12 @@ fn build(
     orders: mpsc::UnboundedSender<Order>,
 ) -> anyhow::Result<Arc<Door>> {
     let handle = tokio::runtime::Handle::current();
-    let shared = Shared::new(handle, workers.len());
+    let clock = Clock::start();
+    let tier = config.cache.shared.clone();
+    let tier = tier.map(|settings| Tier::new(settings, clock, handle.clone()));
+    let shared = Shared::new(handle, workers.len(), tier);
     let pools = Arc::new(Pools::new(Arc::clone(config), shared)?);
     let directory = Arc::new(Directory::default());
-    let clock = Clock::start();
     let surroundings = Arc::new(Surroundings {
         clock,
         max_packet_size: config.max_packet_size,

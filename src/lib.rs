@@ -47,6 +47,7 @@ pub mod pool;
 pub mod protocol;
 pub mod server;
 pub mod session;
+pub mod shared;
 pub mod sql;
 pub mod telemetry;
 pub mod worker;

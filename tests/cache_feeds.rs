@@ -23,6 +23,12 @@ create table up (id int primary key);
 create table down (id int, up int references up on delete cascade);
 insert into up values (1), (2);
 insert into down values (10, 1), (20, 2);
+create table busy (n bigint);
+create table calm (n bigint);
+create table rare (n bigint);
+insert into busy values (0);
+insert into calm values (0);
+insert into rare values (0);
 create table uncovered (n int);
 insert into uncovered values (1);
 create unlogged table unlogged (n int);
@@ -49,7 +55,9 @@ fn printed(arguments: &[&str]) -> String {
 }
 
 fn install(kind: &str) -> String {
-    let tables = ["plain", "part", "part_1", "part_2", "up", "down"];
+    let tables = [
+        "plain", "part", "part_1", "part_2", "up", "down", "busy", "calm", "rare",
+    ];
     match kind {
         "notify" => {
             let mut arguments = vec!["cache", "install-triggers", "--schema", "public"];
@@ -405,11 +413,14 @@ fn what_is_missing_is_said() {
     assert_eq!(removed.code(), None);
 }
 
+/// Written more and less often: what is written seldom is remembered for long.
+const TABLES: [&str; 3] = ["busy", "calm", "rare"];
+
 /// Readers through pgweir, writers past it: gives what was too old, and how many hits there were.
 fn check(kind: &str, bug: &str, seconds: u64) -> (Vec<String>, u64) {
     let followed = Followed::with(kind, 15, "", &[("PGWEIR_PLANTED_BUG", bug)]);
     let faults = std::sync::Mutex::new(Vec::new());
-    // By row: when which version was acknowledged.
+    // By table: when which version was acknowledged.
     let start = Instant::now();
     let history: [std::sync::Mutex<Vec<(f64, i64)>>; 3] = Default::default();
     let sent: [AtomicI64; 3] = Default::default();
@@ -424,7 +435,7 @@ fn check(kind: &str, bug: &str, seconds: u64) -> (Vec<String>, u64) {
                         break;
                     }
                     sent.store(version, Ordering::SeqCst);
-                    let sql = format!("update plain set n = {version} where id = {}", row + 1);
+                    let sql = format!("update {} set n = {version}", TABLES[row]);
                     assert_eq!(writer.query(&sql).code(), None);
                     let at = start.elapsed().as_secs_f64();
                     history.lock().unwrap().push((at, version));
@@ -442,9 +453,8 @@ fn check(kind: &str, bug: &str, seconds: u64) -> (Vec<String>, u64) {
                         break;
                     }
                     let row = n % 3;
-                    let from = ["plain", "seen"][n / 3 % 2];
                     let asked = start.elapsed().as_secs_f64();
-                    let sql = format!("select n from {from} where id = {}", row + 1);
+                    let sql = format!("select n from {} where {} > 0", TABLES[row], 1 + n / 3 % 2);
                     let got: i64 = client.query(&sql).value().parse().unwrap();
                     let newest = sent[row].load(Ordering::SeqCst);
                     let history = history[row].lock().unwrap();

@@ -88,6 +88,10 @@ need_promtool() {
     have promtool || without_starting_services need_debian "promtool judges the metrics; Prometheus is not started" prometheus
 }
 
+need_redis() {
+    { have redis-server && have redis-cli; } || without_starting_services need_debian "what several pgweir share, and a cache to compare with; no service is started" redis-server redis-tools
+}
+
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
 need_openssl() { have openssl || need_debian "certificates for the TLS measurements" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }

@@ -44,6 +44,7 @@ pub enum Show {
     CacheTables,
     CacheTop,
     CacheFeeds,
+    CacheShared,
     CacheDecisions,
 }
 
@@ -96,6 +97,7 @@ pub fn parse(text: &str) -> Result<Command, String> {
     match words[..] {
         [] => Ok(Command::Empty),
         ["show", "cache", "tables"] => Ok(Command::Show(Show::CacheTables)),
+        ["show", "cache", "shared"] => Ok(Command::Show(Show::CacheShared)),
         ["show", "cache", "feeds"] => Ok(Command::Show(Show::CacheFeeds)),
         ["show", "cache", "top"] => Ok(Command::Show(Show::CacheTop)),
         ["show", "cache", "decisions"] => Ok(Command::Show(Show::CacheDecisions)),

@@ -56,6 +56,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::CacheTables => cache::tables(console),
         Show::CacheTop => cache::top(console),
         Show::CacheFeeds => cache::feeds(console),
+        Show::CacheShared => cache::shared(console),
         Show::CacheDecisions => cache::decisions(console),
         Show::Version => Table {
             columns: columns(&[("version", 's')]),
@@ -74,7 +75,7 @@ pub fn table(console: &Console, show: Show) -> Table {
 fn help() -> Table {
     let lines = [
         "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|USERS|LISTS|VERSION|STATE",
-        "SHOW CACHE [TABLES|TOP|FEEDS|DECISIONS]",
+        "SHOW CACHE [TABLES|TOP|FEEDS|SHARED|DECISIONS]",
         "SHOW CACHE FOR 'sql'",
         "CACHE FLUSH [ALL|DATABASE name|TABLE name]",
         "RELOAD",

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+use super::outbox::Outbox;
 use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
@@ -16,14 +18,17 @@ pub struct Caches {
     store: Arc<Store>,
     /// By database and server; with the server.
     spaces: Mutex<HashMap<String, (String, Arc<Space>)>>,
+    /// Rung when there is something to tell other instances, if there are any.
+    bell: Option<Arc<Notify>>,
 }
 
 impl Caches {
-    pub fn new(limits: &CacheLimits) -> Caches {
+    pub fn new(limits: &CacheLimits, bell: Option<Arc<Notify>>) -> Caches {
         let idle = Some(limits.idle_timeout).filter(|t| !t.is_zero());
         Caches {
             store: Arc::new(Store::new(limits.max_size, idle)),
             spaces: Mutex::default(),
+            bell,
         }
     }
 
@@ -32,7 +37,8 @@ impl Caches {
         if let Some((_, space)) = spaces.get(&place) {
             return Arc::clone(space);
         }
-        let space = Space::new(place.clone());
+        let outbox = self.bell.clone().map(|bell| Arc::new(Outbox::new(bell)));
+        let space = Space::shared(place.clone(), outbox);
         spaces.insert(place, (server.clone(), Arc::clone(&space)));
         let of_server = spaces.values().filter(|(s, _)| *s == server);
         let of_server: Vec<_> = of_server.map(|(_, space)| Arc::clone(space)).collect();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::Oid;
+use super::outbox::Outbox;
 
 /// One relation of a database, or the database as a whole.
 #[derive(Debug, Default)]
@@ -20,12 +21,23 @@ pub struct Mark {
     pending: AtomicU32,
     /// A feed reports its changes; see [`super::follow`].
     covered: AtomicBool,
+    /// Where other instances are told of changes.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Mark {
     pub fn new(oid: Oid) -> Arc<Mark> {
         Arc::new(Mark {
             oid,
+            ..Mark::default()
+        })
+    }
+
+    /// One of which other instances are told.
+    pub(super) fn shared(oid: Oid, outbox: Option<Arc<Outbox>>) -> Arc<Mark> {
+        Arc::new(Mark {
+            oid,
+            outbox,
             ..Mark::default()
         })
     }
@@ -37,6 +49,14 @@ impl Mark {
 
     /// It has changed, perhaps.
     pub fn bump(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+        if let Some(outbox) = &self.outbox {
+            outbox.push(self.oid);
+        }
+    }
+
+    /// Another instance has changed it, perhaps.
+    pub fn bump_from_peer(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 

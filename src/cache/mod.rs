@@ -5,6 +5,8 @@
 //! * What makes an answer outdated: a [`space`] is one database; each of its relations has a
 //!   [`mark`], and the open transaction of a server connection its [`writes`]. Writes made elsewhere
 //!   are told of by a feed that a database may [`follow`].
+//! * What several instances share: [`packed`] entries in a second tier, and by way of the [`outbox`]
+//!   what each has changed; [`crate::shared`] does the I/O, and a [`breaker`] stops it.
 //! * What is remembered: [`entry`]s by [`key`] in the [`store`]; [`flight`]s are being asked for.
 //! * [`pool`] is the cache as one pool sees it, by its [`rules`]; [`request`] finds requests that
 //!   can be answered in what a client has sent. The client's task does the rest
@@ -14,6 +16,7 @@
 
 pub mod admission;
 pub mod analysis;
+pub mod breaker;
 pub mod caches;
 pub mod catalog;
 pub mod counters;
@@ -26,6 +29,8 @@ pub mod judged;
 pub mod key;
 pub mod mark;
 pub mod memo;
+pub mod outbox;
+pub mod packed;
 pub mod path;
 pub mod planted;
 pub mod pool;

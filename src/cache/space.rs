@@ -11,6 +11,7 @@ use super::Oid;
 use super::flight::Flights;
 use super::follow::Follow;
 use super::mark::Mark;
+use super::outbox::{Outbox, SCHEMA};
 use super::planted::{Bug, is_planted};
 
 /// So long a relation stays pending after the connection of a committing transaction was lost: its
@@ -24,6 +25,8 @@ type Unfollowed = Weak<dyn std::any::Any + Send + Sync>;
 pub struct Space {
     /// For people: `dbname at host:port`.
     pub name: Box<str>,
+    /// What other instances are to be told, if there are any.
+    outbox: Option<Arc<Outbox>>,
     whole: Arc<Mark>,
     relations: RwLock<HashMap<Oid, Arc<Mark>, foldhash::fast::RandomState>>,
     /// Counts what may have changed the schema.
@@ -49,9 +52,15 @@ pub struct Invalidations {
 
 impl Space {
     pub fn new(name: String) -> Arc<Space> {
+        Space::shared(name, None)
+    }
+
+    /// One whose changes other instances are told of.
+    pub fn shared(name: String, outbox: Option<Arc<Outbox>>) -> Arc<Space> {
         Arc::new(Space {
             name: name.into(),
-            whole: Mark::new(0),
+            whole: Mark::shared(0, outbox.clone()),
+            outbox,
             relations: RwLock::default(),
             schema: AtomicU64::new(1),
             doubts: Mutex::default(),
@@ -75,7 +84,7 @@ impl Space {
         }
         let mut relations = self.relations.write();
         let mark = relations.entry(oid).or_insert_with(|| {
-            let mark = Mark::new(oid);
+            let mark = Mark::shared(oid, self.outbox.clone());
             // Under the lock, so that `cover` finds either the mark or its relation.
             mark.set_covered(self.follow.is_covered(oid));
             mark
@@ -123,6 +132,32 @@ impl Space {
 
     pub fn schema_may_change(&self) {
         self.schema.fetch_add(1, Ordering::SeqCst);
+        if let Some(outbox) = &self.outbox {
+            outbox.push(SCHEMA);
+        }
+    }
+
+    pub fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.outbox.as_ref()
+    }
+
+    /// Another instance has changed this, perhaps.
+    pub fn changed_by_peer(&self, oid: Oid) {
+        if is_planted(Bug::Deaf) {
+            return;
+        }
+        match oid {
+            0 => self.whole.bump_from_peer(),
+            SCHEMA => {
+                self.schema.fetch_add(1, Ordering::SeqCst);
+                self.whole.bump_from_peer();
+            }
+            oid => {
+                if let Some(mark) = self.relations.read().get(&oid) {
+                    mark.bump_from_peer();
+                }
+            }
+        }
     }
 
     /// Those of the same server that are not this one.

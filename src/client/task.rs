@@ -38,6 +38,7 @@ mod attached;
 mod cached;
 mod end;
 mod io_steps;
+mod shared;
 mod timeouts;
 
 pub use end::End;
@@ -76,6 +77,8 @@ enum Phase {
     Waiting(Ticket),
     /// Another client has asked for the same.
     Joined(Box<cached::Waiting>),
+    /// Other instances' answers are looked at.
+    Looking(Box<shared::Looking>),
     Attached(Box<Server>),
 }
 
@@ -249,6 +252,7 @@ impl ClientTask {
             Phase::Detached => self.step_detached(cx, now),
             Phase::Waiting(ticket) => self.step_waiting(cx, now, ticket),
             Phase::Joined(_) => self.step_joined(cx, now),
+            Phase::Looking(_) => self.step_looking(cx, now),
             Phase::Attached(_) => self.step_attached(cx, now),
         }
     }

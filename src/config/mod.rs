@@ -302,6 +302,33 @@ pub struct CacheLimits {
     pub max_size: usize,
     /// An answer that nobody has asked for in this time is dropped; zero: never.
     pub idle_timeout: Duration,
+    pub shared: Option<SharedCache>,
+}
+
+/// `[cache.shared]`: what several instances share in Redis or Valkey.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedCache {
+    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://` for TLS.
+    pub url: String,
+    /// How long ago a write of another instance may have been acknowledged that is not known here.
+    pub max_lag: Duration,
+    /// For one question.
+    pub timeout: Duration,
+    /// Bytes from which on an entry is compressed.
+    pub compress_above: usize,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// After this silence an instance is taken to be dead.
+    pub member_timeout: Duration,
+}
+
+impl std::fmt::Debug for SharedCache {
+    /// Without the URL, in which there may be a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedCache")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[pools.NAME.cache]`.

@@ -137,6 +137,19 @@ pub(super) struct Auth {
 pub(super) struct CacheLimits {
     pub max_size: Option<Size>,
     pub idle_timeout: Option<Interval>,
+    pub shared: Option<SharedCache>,
+}
+
+/// `[cache.shared]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SharedCache {
+    pub url: SecretSource,
+    pub max_lag: Option<Interval>,
+    pub timeout: Option<Interval>,
+    pub compress_above: Option<Size>,
+    pub prefix: Option<String>,
+    pub member_timeout: Option<Interval>,
 }
 
 /// `[pools.NAME.cache]`.

@@ -16,7 +16,7 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::{
     Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Invalidation, Listen, Log, ServerTls, User,
+    Host, Http, Invalidation, Listen, Log, ServerTls, SharedCache, User,
 };
 use crate::auth::secret::Secret;
 
@@ -40,6 +40,7 @@ pub(super) fn resolve(
     auth(&mut config.auth, file.auth);
     set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
     set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
+    config.cache.shared = file.cache.shared.and_then(|raw| resolver.shared_cache(raw));
 
     let default_user = User {
         max_user_connections: file.general.max_user_connections.map_or(0, usize::from),
@@ -394,6 +395,17 @@ impl Resolver<'_, '_> {
         pool
     }
 
+    fn shared_cache(&mut self, raw: raw::SharedCache) -> Option<SharedCache> {
+        let url = self.secret_text(&["cache", "shared"], raw.url)?;
+        let mut shared = defaults::shared_cache(url);
+        set(&mut shared.max_lag, raw.max_lag);
+        set(&mut shared.timeout, raw.timeout);
+        set(&mut shared.compress_above, raw.compress_above.map(|s| s.0));
+        set(&mut shared.prefix, raw.prefix);
+        set(&mut shared.member_timeout, raw.member_timeout);
+        Some(shared)
+    }
+
     fn host(&mut self, pool: &str, text: String) -> Host {
         if text.starts_with('/') {
             return Host::Unix(PathBuf::from(text));
@@ -416,8 +428,14 @@ impl Resolver<'_, '_> {
 
     /// Fetches a password; `None` means that a problem was added.
     fn secret(&mut self, key: &[&str], source: SecretSource) -> Option<Secret> {
+        let text = self.secret_text(key, source)?;
+        Some(Secret::from(text.as_str()))
+    }
+
+    /// The same for what is not a password, but may have one in it.
+    fn secret_text(&mut self, key: &[&str], source: SecretSource) -> Option<String> {
         let fetched = match source {
-            SecretSource::Here(text) => return Some(Secret::from(text.as_str())),
+            SecretSource::Here(text) => return Some(text),
             SecretSource::Env(name) => self
                 .outside
                 .env(&name)
@@ -429,7 +447,7 @@ impl Resolver<'_, '_> {
         };
         let problem = match fetched.as_deref().map(str::trim) {
             Ok("") => "there is no password in the place that it names",
-            Ok(text) => return Some(Secret::from(text)),
+            Ok(text) => return Some(text.to_owned()),
             Err(problem) => problem,
         };
         self.problems.add(key, problem);

@@ -204,6 +204,8 @@ pub(super) const KEYS: &[Key] = &[
     live("auth", "query_ttl", |c| seconds(c.auth.query_ttl)),
     fixed("cache", "max_size", |c| c.cache.max_size.to_string()),
     fixed("cache", "idle_timeout", |c| seconds(c.cache.idle_timeout)),
+    // Without the URL, in which there may be a password; nothing of it changes while pgweir runs.
+    fixed("cache", "shared", |c| format!("{:?}", c.cache.shared)),
 ];
 
 pub(super) const POOL_KEYS: &[PoolKey] = &[

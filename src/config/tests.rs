@@ -105,8 +105,9 @@ fn is_key(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
+/// Whether a value has no default of its own: those of pools and users, and a section in one line.
 fn is_named(line: &Line) -> bool {
-    line.section.starts_with("pools.") || line.section.starts_with("users.")
+    line.key == "shared" || line.section.starts_with("pools.") || line.section.starts_with("users.")
 }
 
 #[test]

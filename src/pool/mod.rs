@@ -31,6 +31,7 @@ use crate::server::connect::Endpoint;
 use crate::server::{Activity, Server};
 use crate::session::settings::Settings;
 use crate::session::statement::Registry;
+use crate::shared::Tier;
 use crate::worker::Home;
 
 /// What all pools of a process share.
@@ -39,15 +40,22 @@ pub struct Shared {
     /// Where connecting, cleaning and maintenance run.
     pub control: tokio::runtime::Handle,
     pub workers: usize,
+    /// What several instances share of their caches.
+    pub tier: Option<Arc<Tier>>,
     /// Numbers of clients and servers (`id` in the console).
     next_id: AtomicU64,
 }
 
 impl Shared {
-    pub fn new(control: tokio::runtime::Handle, workers: usize) -> Arc<Shared> {
+    pub fn new(
+        control: tokio::runtime::Handle,
+        workers: usize,
+        tier: Option<Arc<Tier>>,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             control,
             workers,
+            tier,
             next_id: AtomicU64::new(1),
         })
     }

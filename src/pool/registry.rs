@@ -74,6 +74,8 @@ impl Pools {
     /// [`TlsSettingsError`]: certificates or keys that cannot be read.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<Pools, TlsSettingsError> {
         let tls = tls_clients(&config)?;
+        let bell = shared.tier.as_ref().map(|tier| tier.bell());
+        let caches = Caches::new(&config.cache, bell);
         Ok(Pools {
             shared,
             servers: ServerList::default(),
@@ -84,7 +86,7 @@ impl Pools {
                 by_database: HashMap::new(),
                 by_user: HashMap::new(),
                 scram_keys: HashMap::new(),
-                caches: Arc::new(Caches::new(&config.cache)),
+                caches: Arc::new(caches),
                 config,
             }),
         })

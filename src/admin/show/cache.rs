@@ -11,6 +11,7 @@ use crate::cache::judged::{Doing, Judged};
 use crate::cache::pool::PoolCache;
 use crate::cache::writes::Change;
 use crate::pool::Pool;
+use crate::shared::TierCounters;
 
 /// Rows of the tables that could go on for ever.
 const ROWS_MAX: usize = 100;
@@ -183,6 +184,63 @@ pub(in crate::admin) fn feeds(console: &Console) -> Table {
             ("trouble", 's'),
         ]),
         rows: rows.collect(),
+    }
+}
+
+/// What to read of the shared tier's counters.
+type ReadTier = fn(&TierCounters) -> &AtomicU64;
+
+const TIER_COUNTERS: &[(&str, ReadTier)] = &[
+    ("hits", |c| &c.hits),
+    ("misses", |c| &c.misses),
+    ("outdated", |c| &c.outdated),
+    ("stored", |c| &c.stored),
+    ("dropped", |c| &c.dropped),
+    ("failures", |c| &c.failures),
+    ("heard", |c| &c.heard),
+];
+
+/// `SHOW CACHE SHARED`: what several instances share; no row without it.
+pub(in crate::admin) fn shared(console: &Console) -> Table {
+    let mut names = vec![
+        ("state", 's'),
+        ("breaker", 's'),
+        ("lag", 'N'),
+        ("owed", 'q'),
+    ];
+    names.extend(TIER_COUNTERS.iter().map(|(name, _)| (*name, 'q')));
+    names.extend([("openings", 'q'), ("losses", 'q'), ("trouble", 's')]);
+    let now = console.now();
+    let rows = console.pools().shared().tier.iter().map(|tier| {
+        let state = match tier.is_connected() && tier.follow.allows(now) {
+            true => "connected",
+            false => "bypassed",
+        };
+        let breaker = if tier.breaker.is_open() {
+            "open"
+        } else {
+            "closed"
+        };
+        let spaces = console.pools().caches().spaces();
+        let owed = spaces.iter().filter_map(|s| s.outbox()).map(|o| o.len());
+        let lag = tier.follow.lag(now);
+        let mut row = vec![
+            s(state),
+            s(breaker),
+            lag.and_then(|lag| s(lag as f64 / 1000.0)),
+            s(owed.sum::<usize>()),
+        ];
+        let value = |(_, read): &(&str, ReadTier)| s(read(&tier.counters).load(Ordering::Relaxed));
+        row.extend(TIER_COUNTERS.iter().map(value));
+        row.push(s(tier.breaker.openings()));
+        row.push(s(tier.follow.counters.losses.load(Ordering::Relaxed)));
+        row.push(tier.follow.trouble().map(|why| why.to_string()));
+        row
+    });
+    let rows = rows.collect();
+    Table {
+        columns: columns(&names),
+        rows,
     }
 }
 

@@ -303,7 +303,7 @@ impl ClientTask {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 None
             }
-            Phase::Detached | Phase::Joined(_) => None,
+            Phase::Detached | Phase::Joined(_) | Phase::Looking(_) => None,
         }
     }
 

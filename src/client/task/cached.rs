@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::io_steps::Fill as Filled;
+use super::shared::{self, Looking};
 use super::{ClientTask, End, Phase, Step};
 use crate::cache::analysis::{Hint, leading_hint, strip_comments};
 use crate::cache::counters::{Bypass, count};
 use crate::cache::entry::{Age, Entry};
 use crate::cache::flight::{Flight, Flights, Lead, News, Part};
 use crate::cache::mark::Snapshot;
+use crate::cache::packed::Generations;
 use crate::cache::planted::{Bug, is_planted};
 use crate::cache::pool::PoolCache;
 use crate::cache::request::{self, What};
@@ -20,20 +22,23 @@ use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::recording::{Recording, State};
 use crate::session::statement::Source;
+use crate::shared::Tier;
 use crate::sql;
 
 /// An answer that is being asked for, to be kept.
 #[derive(Debug)]
 pub(super) struct Fill {
-    cache: Arc<PoolCache>,
-    key: Box<[u8]>,
-    hash: u128,
-    snapshot: Snapshot,
-    ttl: u64,
-    stale: u64,
+    pub(super) cache: Arc<PoolCache>,
+    pub(super) key: Box<[u8]>,
+    pub(super) hash: u128,
+    pub(super) snapshot: Snapshot,
+    pub(super) ttl: u64,
+    pub(super) stale: u64,
     began: u64,
     /// Others wait for it.
-    lead: Option<Lead>,
+    pub(super) lead: Option<Lead>,
+    /// Other instances are given it, with these.
+    pub(super) generations: Option<Generations>,
 }
 
 /// A request whose answer another client is asking for.
@@ -50,6 +55,8 @@ enum Outcome {
     /// Ask the server.
     Server,
     Wait(Waiting),
+    /// Other instances may have it.
+    Look(Looking),
 }
 
 /// The parts of a request that matters, without its bytes.
@@ -88,6 +95,15 @@ impl ClientTask {
         match outcome {
             Outcome::Hit => Step::Again,
             Outcome::Server => self.begin_checkout(cx, now),
+            Outcome::Look(looking) => {
+                if let Some(active) = &mut self.active {
+                    active.phase = Phase::Looking(Box::new(looking));
+                    active.settings = Some(self.pool.settings_now());
+                    active.began = Some(now.micros);
+                }
+                self.set_joined_deadline(now);
+                Step::Again
+            }
             Outcome::Wait(waiting) => {
                 if let Some(active) = &mut self.active {
                     active.phase = Phase::Joined(Box::new(waiting));
@@ -188,7 +204,8 @@ impl ClientTask {
         }
         cache.is_used();
         let millis = now.millis();
-        if !cache.space.follow.allows(millis) {
+        let tier = self.pool.shared().tier.as_ref();
+        if !cache.space.follow.allows(millis) || tier.is_some_and(|t| !t.follow.allows(millis)) {
             return Err(Bypass::Feed);
         }
         if !cache.space.follow.covers(&plan.marks) {
@@ -235,8 +252,12 @@ impl ClientTask {
             Part::Wait(_) | Part::Alone => None,
         };
         active.alone = false;
-        active.x.recording = Some(Box::new(Recording::new(cache.rules.max_entry_size)));
-        active.fill = Some(Box::new(Fill {
+        let most = cache.rules.max_entry_size;
+        let asked = tier.filter(|_| lead.is_some()).and_then(|tier| {
+            let marks = snapshot.marks();
+            tier.look(&cache.space, marks, key.bytes(), most, millis)
+        });
+        let fill = Box::new(Fill {
             cache: Arc::clone(cache),
             key: key.bytes().into(),
             hash: key.hash(),
@@ -245,7 +266,13 @@ impl ClientTask {
             stale: life.stale.as_millis() as u64,
             began: now.micros,
             lead,
-        }));
+            generations: None,
+        });
+        if let Some(asked) = asked {
+            return Ok(Outcome::Look(Looking::new(asked, fill)));
+        }
+        active.x.recording = Some(Box::new(Recording::new(most)));
+        active.fill = Some(fill);
         Ok(Outcome::Server)
     }
 
@@ -320,7 +347,7 @@ impl ClientTask {
         self.watch_while_joined(cx)
     }
 
-    fn give_landed(&mut self, cache: &PoolCache, entry: &Entry, now: Now) -> Step {
+    pub(super) fn give_landed(&mut self, cache: &PoolCache, entry: &Entry, now: Now) -> Step {
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;
         };
@@ -345,7 +372,7 @@ impl ClientTask {
         Step::Again
     }
 
-    fn joined_request(&mut self, now: Now) -> Option<Step> {
+    pub(super) fn joined_request(&mut self, now: Now) -> Option<Step> {
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
         let expired = self.info.take(Control::Deadline);
@@ -366,7 +393,7 @@ impl ClientTask {
         Some(Step::Again)
     }
 
-    fn watch_while_joined(&mut self, cx: &mut Context<'_>) -> Step {
+    pub(super) fn watch_while_joined(&mut self, cx: &mut Context<'_>) -> Step {
         match self.fill_up_if_ready(cx) {
             Poll::Pending | Poll::Ready(Ok(Filled::Full)) => Step::Wait,
             Poll::Ready(Ok(Filled::Bytes)) => Step::Again,
@@ -388,7 +415,8 @@ impl ClientTask {
             Some(State::Done) => {
                 let (fill, recording) = (active.fill.take(), active.x.recording.take());
                 if let (Some(fill), Some(recording)) = (fill, recording) {
-                    fill.keep(*recording, now);
+                    let tier = self.pool.shared().tier.as_ref();
+                    fill.keep(*recording, now, tier);
                 }
             }
             Some(State::Spoiled) | None => self.drop_fill(),
@@ -408,7 +436,7 @@ impl ClientTask {
 }
 
 impl Fill {
-    fn keep(self, recording: Recording, now: Now) {
+    fn keep(self, recording: Recording, now: Now, tier: Option<&Arc<Tier>>) {
         let counters = &self.cache.counters;
         let micros = now.micros.saturating_sub(self.began);
         counters
@@ -429,6 +457,9 @@ impl Fill {
         if holds {
             self.cache.store.put(self.hash, Arc::clone(&entry));
             count(&counters.stored);
+            if let (Some(tier), Some(generations)) = (tier, self.generations) {
+                shared::give_away(tier, &self.cache, &entry, generations, now);
+            }
         } else {
             count(&counters.overtaken);
         }

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Probl
         problems,
     };
     checks.general();
+    checks.shared_cache();
     checks.log();
     checks.client_tls();
     checks.auth();
@@ -141,6 +142,33 @@ impl Checks<'_, '_> {
                 other.name
             );
             self.problems.add(&key("invalidation"), problem);
+        }
+    }
+
+    fn shared_cache(&mut self) {
+        let Some(shared) = &self.config.cache.shared else {
+            return;
+        };
+        let key = ["cache", "shared"];
+        if let Err(error) = redis::Client::open(&*shared.url) {
+            let problem = format!(
+                "url must be redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS: {error}"
+            );
+            self.problems.add(&key, problem);
+        }
+        if shared.max_lag < SHORTEST_LAG {
+            let problem = format!("max_lag must be at least {SHORTEST_LAG:?}");
+            self.problems.add(&key, problem);
+        }
+        if shared.timeout.is_zero() {
+            self.problems.add(&key, "timeout must be more than 0");
+        }
+        if shared.member_timeout < shared.max_lag {
+            let problem = "member_timeout must be at least max_lag";
+            self.problems.add(&key, problem);
+        }
+        if shared.prefix.is_empty() {
+            self.problems.add(&key, "prefix must not be empty");
         }
     }
 

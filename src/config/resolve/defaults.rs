@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, FeedSettings, Host,
     Http, Invalidation, Listen, Log, PoolMode, ServerSettings, ServerTls, SessionStatePolicy,
-    SslMode, Timeouts, User,
+    SharedCache, SslMode, Timeouts, User,
 };
 
 const OFF: Duration = Duration::ZERO;
@@ -50,6 +50,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             query_ttl: seconds(10),
         },
         cache: CacheLimits {
+            shared: None,
             max_size: 256 * 1024 * 1024,
             idle_timeout: seconds(600),
         },
@@ -152,5 +153,16 @@ fn database() -> Database {
             functions: Default::default(),
             tables: Default::default(),
         },
+    }
+}
+
+pub(super) fn shared_cache(url: String) -> SharedCache {
+    SharedCache {
+        url,
+        max_lag: seconds(1),
+        timeout: Duration::from_millis(50),
+        compress_above: 4096,
+        prefix: "pgweir".to_owned(),
+        member_timeout: seconds(10),
     }
 }

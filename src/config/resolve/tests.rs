@@ -408,3 +408,32 @@ fn a_feed_needs_a_user_and_one_mind() {
     assert_eq!(feed.user.as_deref(), Some("f"));
     assert!(feed.password.is_some() && feed.channel == "pgweir_cache");
 }
+
+#[test]
+fn the_shared_cache_is_checked_as_a_whole() {
+    one_mistake(
+        "[cache.shared]\nurl = 'x'",
+        "1: cache.shared:",
+        "url must be redis://",
+    );
+    let url = "[cache]\nshared = { url = 'redis://h:1/2', ";
+    one_mistake(
+        &format!("{url}max_lag = '1ms' }}"),
+        "2: cache.shared:",
+        "at least 100ms",
+    );
+    one_mistake(
+        &format!("{url}timeout = 0 }}"),
+        "2: cache.shared:",
+        "timeout",
+    );
+    let short = format!("{url}member_timeout = '500ms' }}");
+    one_mistake(&short, "2: cache.shared:", "at least max_lag");
+    let config = right(&format!("{url}prefix = 'p' }}"));
+    let shared = config.cache.shared.unwrap();
+    assert_eq!((&*shared.url, &*shared.prefix), ("redis://h:1/2", "p"));
+    assert!(
+        !format!("{shared:?}").contains("h:1"),
+        "it may have a password in it"
+    );
+}

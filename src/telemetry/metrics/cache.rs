@@ -177,6 +177,42 @@ pub fn render(console: &Console, pools: &[Arc<Pool>], recorder: &impl Recorder) 
         "Age of the moment up to which all writes made elsewhere are known.",
     );
     let now = console.now();
+    if let Some(tier) = &console.pools().shared().tier {
+        let total = "pgweir_cache_shared_total";
+        describe(total, None, "What the shared cache has done, by what.");
+        let count = |what: &'static str, value| {
+            counter(total, vec![Label::new("what", what)], value);
+        };
+        let each = [
+            ("hits", &tier.counters.hits),
+            ("misses", &tier.counters.misses),
+            ("outdated", &tier.counters.outdated),
+            ("stored", &tier.counters.stored),
+            ("dropped", &tier.counters.dropped),
+            ("failures", &tier.counters.failures),
+            ("heard", &tier.counters.heard),
+        ];
+        for (what, value) in each {
+            count(what, value.load(Ordering::Relaxed));
+        }
+        count("breaker_openings", tier.breaker.openings());
+        let followed = tier.is_connected() && tier.follow.allows(now);
+        let (up, lag) = ("pgweir_cache_shared_up", "pgweir_cache_shared_lag_seconds");
+        describe_gauge(up, None, "Whether other instances are heard.");
+        describe_gauge(
+            lag,
+            Some(Unit::Seconds),
+            "Age of the moment up to which all writes of other instances are known.",
+        );
+        let set = |name: &'static str, value: f64| {
+            let key = Key::from_name(name);
+            recorder.register_gauge(&key, &METADATA).set(value);
+        };
+        set(up, f64::from(u8::from(followed)));
+        if let Some(behind) = tier.follow.lag(now) {
+            set(lag, behind as f64 / 1000.0);
+        }
+    }
     for space in caches.spaces() {
         let follow = &space.follow;
         if follow.is_demanded() {
