@@ -727,3 +727,78 @@ fn a_server_that_crashed_may_have_lost_what_was_remembered() {
     });
     assert_eq!(client.query("select count(*) from fleeting").value(), "0");
 }
+
+const SECURED: &str = "
+create role bob login;
+create role trusted login bypassrls;
+create table tenants (id int primary key, owner text);
+create table rows_of (tenant int, what text);
+create table members (tenant int, name text);
+create table odd_policy (n int);
+insert into tenants values (1, 'amy'), (2, 'bob');
+insert into rows_of values (1, 'of one'), (2, 'of two');
+insert into members values (1, 'amy'), (2, 'bob');
+alter table tenants enable row level security;
+alter table rows_of enable row level security;
+alter table odd_policy enable row level security;
+create policy p on tenants using (owner = current_user);
+create policy p on rows_of for select using (
+    tenant = nullif(current_setting('app.tenant', true), '')::int
+    or exists (select from members m where m.tenant = rows_of.tenant and m.name = current_user));
+create policy p on odd_policy using (n > extract(epoch from now()));
+create view through as select what from rows_of;
+grant select on all tables in schema public to amy, bob, trusted";
+
+#[test]
+fn row_security_in_the_key_keeps_roles_and_tenants_apart() {
+    let cached = Cached::with(
+        "row_security = 'key'\n[users.bob]\npassword = 'x'\n[users.trusted]\npassword = 'x'",
+        "",
+    );
+    assert_eq!(cached.pg.client().query(SECURED).code(), None);
+    let mut owner = cached.client();
+    owner.query("create table something (n int)"); // the catalogs are read again
+    cached.wait_ready(&mut owner);
+    let list = |answer: Vec<Vec<String>>| -> Vec<String> { answer.into_iter().flatten().collect() };
+    let sql = "select what from rows_of order by 1";
+    for round in 0..3 {
+        for (user, tenant, expected) in [
+            ("amy", "", &["of one"][..]),
+            ("bob", "", &["of two"]),
+            ("amy", "2", &["of one", "of two"]),
+            ("bob", "3", &["of two"]),
+            ("trusted", "", &["of one", "of two"]),
+        ] {
+            let mut client = cached.weir.connect(user, "postgres");
+            if !tenant.is_empty() {
+                client.query(&format!("set app.tenant = '{tenant}'"));
+            }
+            until("the catalogs are known to this pool", || {
+                client.query("select count(*) from members");
+                cached.row(user)["state"] == "ready"
+            });
+            let before: u64 = cached.row(user)["hits"].parse().unwrap();
+            for _ in 0..2 {
+                assert_eq!(list(client.query(sql).rows()), expected, "{user} {tenant}");
+                let through = client.query("select what from through order by 1");
+                // The view is read with its owner's rights, and the owner sees everything.
+                assert_eq!(list(through.rows()), ["of one", "of two"]);
+            }
+            let after: u64 = cached.row(user)["hits"].parse().unwrap();
+            assert!(
+                after >= before + 2,
+                "{user} {tenant} in round {round}: not remembered"
+            );
+        }
+    }
+    // What a policy reads counts as what the statement reads.
+    let mut amy = cached.weir.connect("amy", "postgres");
+    assert_eq!(list(amy.query(sql).rows()), ["of one"]);
+    owner.query("insert into members values (2, 'amy')");
+    assert_eq!(list(amy.query(sql).rows()), ["of one", "of two"]);
+    owner.query("alter policy p on rows_of using (false)");
+    assert!(amy.query(sql).rows().is_empty());
+    // A policy that tells the time is none to remember by.
+    let why = &cached.why("select * from odd_policy")[0];
+    assert_eq!(why["cacheable"], "no", "{why:?}");
+}

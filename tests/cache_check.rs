@@ -354,7 +354,7 @@ fn check(planted: Option<&str>, limit: Duration, seed: u64) -> Found {
     let users: String = ROLES.iter().map(|r| format!("[users.{r}]\n")).collect();
     let config = format!(
         "default_pool_size = 12\n[pools.postgres]\nhost = '127.0.0.1'\nport = {}\n\
-         [pools.postgres.cache]\nenabled = true\nttl = '1h'\n{users}",
+         [pools.postgres.cache]\nenabled = true\nttl = '1h'\nrow_security = 'key'\n{users}",
         pg.port
     );
     let variables: Vec<(&str, &str)> = planted.iter().map(|b| ("PGWEIR_PLANTED_BUG", *b)).collect();

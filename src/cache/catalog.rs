@@ -29,6 +29,8 @@ pub struct SearchPath(pub Option<Arc<[Box<str>]>>);
 pub struct Declared {
     pub functions: HashMap<Name, FunctionEffects>,
     pub tables: HashMap<Name, TableEffects>,
+    /// Tables with row-level security may be remembered: what their policies look at is in the key.
+    pub row_security: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +164,8 @@ pub struct Catalog {
     hidden_calls: HashMap<Oid, Vec<Name>>,
     /// The same behind policies, called by reads as well.
     policy_calls: HashMap<Oid, Vec<Name>>,
+    /// What policies ask of a row that is read.
+    policies: HashMap<Oid, Vec<Facts>>,
     /// By view: what its rewrite rule depends on.
     view_relations: HashMap<Oid, Vec<Oid>>,
     functions: Functions,

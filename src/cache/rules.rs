@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use super::catalog::{Declared, FunctionEffects, TableEffects};
 use super::facts::Name;
-use crate::config::{CacheRule, CacheSettings};
+use crate::config::{CacheRule, CacheSettings, RowSecurity};
 
 #[derive(Debug)]
 pub struct Rules {
@@ -73,6 +73,7 @@ impl Rules {
             declared: Declared {
                 functions: functions.collect(),
                 tables: tables.collect(),
+                row_security: settings.row_security == RowSecurity::Key,
             },
             default: Life {
                 ttl: settings.ttl,

@@ -241,6 +241,15 @@ pub enum Invalidation {
     Replication,
 }
 
+/// What the cache does about tables with row-level security.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowSecurity {
+    /// Not remember them.
+    Refuse,
+    /// Remember them by role and settings, which is what policies decide by.
+    Key,
+}
+
 /// What to do with a statement whose effect on the session cannot be replayed elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStatePolicy {
@@ -346,6 +355,7 @@ pub struct CacheSettings {
     /// How pgweir hears of writes made elsewhere.
     pub invalidation: Invalidation,
     pub feed: FeedSettings,
+    pub row_security: RowSecurity,
     /// The first that fits a statement decides.
     pub rules: Vec<CacheRule>,
     /// By name, with or without schema.

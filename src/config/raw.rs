@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
-use super::{AuthType, Invalidation, PoolMode, SessionStatePolicy, SslMode};
+use super::{AuthType, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode};
 pub(super) use fields::fields;
 pub(super) use secret::SecretSource;
 
@@ -161,6 +161,7 @@ pub(super) struct PoolCache {
     pub max_entry_size: Option<Size>,
     pub catalog_refresh: Option<Interval>,
     pub invalidation: Option<Invalidation>,
+    pub row_security: Option<RowSecurity>,
     pub feed_user: Option<String>,
     pub feed_password: Option<SecretSource>,
     pub feed_max_lag: Option<Interval>,

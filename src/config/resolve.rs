@@ -143,6 +143,7 @@ fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
     set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
     set(&mut cache.catalog_refresh, raw.catalog_refresh);
     set(&mut cache.invalidation, raw.invalidation);
+    set(&mut cache.row_security, raw.row_security);
     set_text(&mut cache.feed.user, raw.feed_user);
     set(&mut cache.feed.max_lag, raw.feed_max_lag);
     set(&mut cache.feed.channel, raw.feed_channel);

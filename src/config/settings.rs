@@ -275,6 +275,9 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("cache.invalidation", |d| {
         d.cache.invalidation.as_str().to_owned()
     }),
+    named("cache.row_security", |d| {
+        d.cache.row_security.as_str().to_owned()
+    }),
     named("cache.feed_user", |d| text(&d.cache.feed.user)),
     named("cache.feed_max_lag", |d| seconds(d.cache.feed.max_lag)),
     named("cache.feed_channel", |d| d.cache.feed.channel.clone()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
-use super::{AuthType, Invalidation, PoolMode, SessionStatePolicy, SslMode};
+use super::{AuthType, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode};
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
@@ -74,6 +74,7 @@ deserialize_scalars!(
     PoolMode,
     SessionStatePolicy,
     Invalidation,
+    RowSecurity,
     SslMode,
     AuthType
 );
@@ -293,6 +294,7 @@ macro_rules! words {
 
 words!(PoolMode: Session = "session", Transaction = "transaction", Statement = "statement");
 words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
+words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
 words!(
     SslMode: Disable = "disable",

@@ -125,9 +125,14 @@ fn settings(part: &Part<'_>) -> Result<BTreeSet<Box<str>>, Refusal> {
         if part.identifier(at).as_deref() != Some("current_setting") {
             continue;
         }
+        // As the server writes it in definitions: 'name'::text.
+        let is_text = part.is_symbol(at + 3, b':')
+            && part.is_symbol(at + 4, b':')
+            && part.is_word(at + 5, "text");
+        let end = if is_text { at + 6 } else { at + 3 };
         let constant = part.kind(at + 2) == Some(Kind::String)
             && part.is_symbol(at + 1, b'(')
-            && (part.is_symbol(at + 3, b',') || part.is_symbol(at + 3, b')'));
+            && (part.is_symbol(end, b',') || part.is_symbol(end, b')'));
         let name = part.text(at + 2).strip_prefix('\'');
         let name = name.and_then(|n| n.strip_suffix('\''));
         match name {

@@ -120,6 +120,12 @@ impl Catalog {
                 let calls = self.policy_calls.entry(row.oid(1)?).or_default();
                 calls.push(row.name(2)?);
             }
+            "qual" => {
+                // As a statement, with the table's columns as names that mean nothing.
+                let sql = format!("SELECT 1 WHERE {}", row.text(2)?);
+                let policies = self.policies.entry(row.oid(1)?).or_default();
+                policies.push(analyse(sql.as_bytes(), true));
+            }
             "view" => {
                 let bases = self.view_relations.entry(row.oid(1)?).or_default();
                 bases.push(row.oid(2)?);

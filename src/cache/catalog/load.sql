@@ -46,6 +46,8 @@ FROM (SELECT 'hidden' AS kind, a.adrelid AS relation, d.refobjid AS function
 JOIN pg_catalog.pg_proc p ON p.oid = h.function
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.provolatile = 'v' AND n.nspname <> 'pg_catalog';
+SELECT 'qual', polrelid, pg_catalog.pg_get_expr(polqual, polrelid)
+FROM pg_catalog.pg_policy WHERE polcmd IN ('r', '*') AND polqual IS NOT NULL;
 SELECT DISTINCT 'odd', 'domain'
 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
 JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid

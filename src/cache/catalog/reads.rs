@@ -15,6 +15,8 @@ const DEPTH_MAX: usize = 32;
 struct Closure {
     relations: BTreeSet<Oid>,
     views: BTreeSet<Oid>,
+    /// Tables whose policies were looked at.
+    secured: BTreeSet<Oid>,
 }
 
 impl Catalog {
@@ -89,7 +91,10 @@ impl Catalog {
     ) -> Result<(), Refusal> {
         let shown = || relation.shown();
         if relation.row_security {
-            return Err(Refusal::RowSecurity(shown()));
+            if !declared.row_security {
+                return Err(Refusal::RowSecurity(shown()));
+            }
+            self.policies(relation, declared, closure, depth)?;
         }
         if relation.odd_output {
             return Err(Refusal::Type(shown()));
@@ -120,6 +125,32 @@ impl Catalog {
                 Ok(())
             }
         }
+    }
+
+    /// Policies decide by the role and by settings, which are in the key, and by what they read.
+    fn policies(
+        &self,
+        relation: &Relation,
+        declared: &Declared,
+        closure: &mut Closure,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        if !closure.secured.insert(relation.oid) {
+            return Ok(());
+        }
+        for policy in self.policies.get(&relation.oid).into_iter().flatten() {
+            let refused = |_: &Refusal| Refusal::RowSecurity(relation.shown());
+            let read = policy.read.as_ref().map_err(refused)?;
+            if depth >= DEPTH_MAX {
+                return Err(Refusal::RowSecurity(relation.shown()));
+            }
+            let nowhere = SearchPath(Some([].into()));
+            for statement in &policy.statements {
+                let mentions = &statement.mentions;
+                self.expand(read, mentions, &nowhere, declared, closure, depth + 1)?;
+            }
+        }
+        Ok(())
     }
 
     /// The rows of a table, and of those that are read with it. Their security is not asked: that

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, FeedSettings, Host,
-    Http, Invalidation, Listen, Log, PoolMode, ServerSettings, ServerTls, SessionStatePolicy,
-    SharedCache, SslMode, Timeouts, User,
+    Http, Invalidation, Listen, Log, PoolMode, RowSecurity, ServerSettings, ServerTls,
+    SessionStatePolicy, SharedCache, SslMode, Timeouts, User,
 };
 
 const OFF: Duration = Duration::ZERO;
@@ -141,6 +141,7 @@ fn database() -> Database {
             max_entry_size: 1024 * 1024,
             catalog_refresh: seconds(60),
             invalidation: Invalidation::Ttl,
+            row_security: RowSecurity::Refuse,
             feed: FeedSettings {
                 user: None,
                 password: None,

@@ -63,7 +63,12 @@ fn settings_are_found_wherever_they_are_read() {
         settings("select current_setting('A.b', true), * from pg_catalog.current_setting('c')"),
         Ok(vec!["a.b".into(), "c".into()])
     );
+    assert_eq!(
+        settings("select current_setting('a.b'::text, true)"),
+        Ok(vec!["a.b".into()])
+    );
     for text in [
+        "select current_setting('a.b'::name::text)",
         "select * from current_setting(a)",
         "select current_setting(E'ab')",
         "select current_setting('a' || b)",
