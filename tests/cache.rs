@@ -802,3 +802,93 @@ fn row_security_in_the_key_keeps_roles_and_tenants_apart() {
     let why = &cached.why("select * from odd_policy")[0];
     assert_eq!(why["cacheable"], "no", "{why:?}");
 }
+
+#[test]
+fn blocks_that_only_read_get_what_is_remembered() {
+    let cached = Cached::start();
+    let (mut one, mut two) = (cached.client(), cached.client());
+    let read = "select n from plain where id = 1";
+    let other = "select n from plain where id = 2";
+    // By name, for the extended protocol.
+    one.send(&[parse("s", read), sync()].concat()).unwrap();
+    assert_eq!(one.answer().code(), None);
+    let in_block = |client: &mut Wire, sql: &str| -> (String, bool) {
+        let before = cached.count("hits_in_block");
+        let answer = client.query(sql);
+        assert_eq!((answer.code(), answer.status()), (None, Some('T')), "{sql}");
+        (answer.value(), cached.count("hits_in_block") > before)
+    };
+    let bound = |client: &mut Wire, portal: &str| -> (String, bool) {
+        let before = cached.count("hits_in_block");
+        let name = [portal.as_bytes(), b"\0"].concat();
+        let bind = [&name[..], b"s\0", &[0; 6]].concat();
+        let run = [&name[..], &[0; 4]].concat();
+        let messages = [
+            support::message(b'B', &bind),
+            support::message(b'E', &run),
+            sync(),
+        ];
+        client.send(&messages.concat()).unwrap();
+        let answer = client.answer();
+        assert_eq!((answer.code(), answer.tags()), (None, "2DCZ".to_owned()));
+        (answer.value(), cached.count("hits_in_block") > before)
+    };
+    for begin in [
+        "begin",
+        "START TRANSACTION READ WRITE, ISOLATION LEVEL READ COMMITTED",
+        "begin transaction read only",
+    ] {
+        cached.assert_hit(&mut one, read);
+        bound(&mut one, "");
+        one.query(begin);
+        assert_eq!(in_block(&mut one, read), ("10".into(), true), "{begin}");
+        assert_eq!(bound(&mut one, ""), ("10".into(), true), "{begin}");
+        assert_eq!(
+            bound(&mut one, "named"),
+            ("10".into(), false),
+            "it stays open"
+        );
+        // What is missed is not kept, and changes nothing.
+        assert!(!in_block(&mut one, other).1);
+        assert_eq!(in_block(&mut one, read), ("10".into(), true), "{begin}");
+        // What another commits is seen inside as well.
+        two.query("update plain set n = 11 where id = 1");
+        assert_eq!(in_block(&mut one, read), ("11".into(), false), "{begin}");
+        two.query("update plain set n = 10 where id = 1");
+        assert_eq!(two.query(read).value(), "10");
+        assert_eq!(one.query("commit").status(), Some('I'));
+    }
+    // Whatever else a block does or asks for, it goes past the memory.
+    for first in [
+        "begin isolation level repeatable read",
+        "begin; select 1",
+        "start transaction isolation level serializable read only",
+        "begin read only, isolation level repeatable read",
+        "begin;;set transaction isolation level repeatable read",
+        "begin;;set local search_path to other",
+        "begin;;set datestyle to german",
+        "begin;;savepoint s",
+        "begin;;lock table plain in share mode",
+        "begin;;select * from plain where id = 2 for update",
+        "begin;;update plain set n = n where id = 2",
+        "begin;;select pg_advisory_xact_lock(7)",
+        "begin;;select volatile_thing()",
+        "begin;;declare c cursor for select 1",
+        "begin;;begin",
+        "set default_transaction_isolation to 'repeatable read';;begin",
+    ] {
+        let mut client = cached.client();
+        cached.assert_hit(&mut client, read);
+        for statement in first.split(";;") {
+            assert_eq!(client.query(statement).code(), None, "{statement}");
+        }
+        let before = cached.count("hits");
+        for _ in 0..2 {
+            client.query(read);
+        }
+        assert_eq!(cached.count("hits"), before, "{first}");
+        client.query("rollback");
+        cached.assert_hit(&mut cached.client(), read);
+    }
+    cached.weir.assert_quiet();
+}

@@ -238,7 +238,7 @@ impl Check {
             let (kind, read, name) = &names[random.below(names.len())];
             let row = random.below(ROWS);
             let cell = &self.cells[*kind][row];
-            let in_block = random.below(20) == 0;
+            let in_block = random.below(5) == 0;
             if in_block {
                 client.query("begin");
             }

@@ -44,7 +44,12 @@ pub fn analyse(text: &[u8], standard_strings: bool) -> Facts {
         ([_], [part]) => Err(says::refusal(part)),
         _ => Err(Refusal::NotOneStatement),
     };
-    Facts { statements, read }
+    let begins = matches!(&words[..], [part] if says::begins(part));
+    Facts {
+        statements,
+        read,
+        begins,
+    }
 }
 
 /// A text of which nothing is known.
@@ -56,6 +61,7 @@ fn unreadable() -> Facts {
             mentions: Mentions::default(),
         }],
         read: Err(Refusal::Unparsed),
+        begins: false,
     }
 }
 

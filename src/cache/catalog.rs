@@ -52,6 +52,7 @@ pub struct TableEffects {
 pub struct Verdict {
     pub statements: Vec<StatementVerdict>,
     pub read: Result<ReadPlan, Refusal>,
+    pub begins: bool,
 }
 
 #[derive(Debug)]
@@ -150,6 +151,8 @@ enum TypeKind {
 pub struct Catalog {
     default_path: Vec<Box<str>>,
     fingerprint: u64,
+    /// `default_transaction_isolation` of the session that loaded it.
+    read_committed: bool,
     relations: HashMap<Oid, Relation>,
     by_name: HashMap<Box<str>, Vec<Oid>>,
     schemas: HashSet<Box<str>>,
@@ -180,6 +183,11 @@ impl Catalog {
     /// The same for the same catalogs.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// Transactions see what others commit, unless they ask for something else.
+    pub fn is_read_committed(&self) -> bool {
+        self.read_committed
     }
 
     /// Schemas in which the session that loaded it looked.
@@ -237,6 +245,7 @@ impl Catalog {
         Verdict {
             statements: statements.collect(),
             read,
+            begins: facts.begins,
         }
     }
 }

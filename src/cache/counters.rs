@@ -38,6 +38,8 @@ pub const BYPASSES: [(Bypass, &str); 8] = [
 #[derive(Debug, Default)]
 pub struct Counters {
     pub hits: AtomicU64,
+    /// Of the hits, those inside a transaction block.
+    pub hits_in_block: AtomicU64,
     /// Of the hits, those whose time to live was over while somebody got a new one.
     pub stale_hits: AtomicU64,
     pub misses: AtomicU64,

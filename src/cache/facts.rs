@@ -19,6 +19,9 @@ pub struct Facts {
     /// Whether, as a whole, it is one statement that may be answered from memory, as far as its
     /// text goes.
     pub read: Result<Read, Refusal>,
+    /// It begins a transaction block and nothing else, without asking for another isolation than
+    /// READ COMMITTED.
+    pub begins: bool,
 }
 
 /// What one statement does.

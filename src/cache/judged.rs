@@ -22,6 +22,8 @@ pub struct Judged {
     pub harmless: bool,
     pub may_commit: bool,
     pub read: Result<Plan, Refusal>,
+    /// See [`Facts::begins`].
+    pub begins: bool,
     /// How often it was looked for in vain, for the console.
     pub refused: AtomicU64,
 }
@@ -78,6 +80,7 @@ impl Judged {
             doings,
             may_commit,
             read,
+            begins: verdict.begins,
             refused: AtomicU64::new(0),
         }
     }
@@ -103,6 +106,7 @@ impl Judged {
             doings,
             may_commit,
             read: Err(Refusal::NoCatalog),
+            begins: facts.begins,
             refused: AtomicU64::new(0),
         }
     }
@@ -123,6 +127,7 @@ impl Judged {
                 Ok(_) => Err(Refusal::NoCatalog),
                 Err(refusal) => Err(refusal.clone()),
             },
+            begins: self.begins,
             refused: AtomicU64::new(0),
         }
     }
@@ -135,6 +140,7 @@ impl Judged {
             harmless: false,
             may_commit: true,
             read: Err(Refusal::TooLong),
+            begins: false,
             refused: AtomicU64::new(0),
         }
     }

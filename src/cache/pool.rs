@@ -212,6 +212,14 @@ impl PoolCache {
             .is_some_and(|k| k.schema == self.space.schema())
     }
 
+    /// Whether a block that begins without asking for anything sees what others commit.
+    pub fn is_read_committed(&self) -> bool {
+        let known = self.known.load();
+        known
+            .as_ref()
+            .is_some_and(|k| k.catalog.is_read_committed())
+    }
+
     /// The name of a relation, for people.
     pub fn relation_name(&self, oid: super::Oid) -> Option<String> {
         let known = self.known.load();

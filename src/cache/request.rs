@@ -25,6 +25,8 @@ pub enum What<'a> {
         describes: bool,
         /// Close of the portal is among its messages.
         closes: bool,
+        /// The portal has a name, and so outlives the request in a transaction block.
+        named_portal: bool,
     },
 }
 
@@ -77,6 +79,7 @@ fn bound<'a>(bytes: &'a [u8], body: &'a [u8], mut length: usize) -> Option<Reque
                         values,
                         describes,
                         closes,
+                        named_portal: !names.portal.is_empty(),
                     },
                     length,
                 });

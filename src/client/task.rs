@@ -35,6 +35,7 @@ use crate::session::link::{Exchange, Link, Rules};
 use crate::worker::Worker;
 
 mod attached;
+mod block;
 mod cached;
 mod end;
 mod io_steps;

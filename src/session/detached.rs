@@ -94,6 +94,17 @@ fn whole(x: &mut Exchange, header: Header) -> bool {
     complete
 }
 
+/// Answers Parse messages that need no server connection, for a client that has one.
+pub fn parses_known(client: &mut ClientState, x: &mut Exchange, rules: Rules<'_>) {
+    loop {
+        let header = frame::header(x.up.unscanned());
+        let parse = header.ok().flatten().filter(|header| header.tag == b'P');
+        if !parse.is_some_and(|header| parse_known(client, x, header, rules)) {
+            return;
+        }
+    }
+}
+
 /// A Parse of a statement that some server has accepted needs no server connection: it will be
 /// prepared where it is used.
 fn parse_known(

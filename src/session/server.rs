@@ -44,6 +44,9 @@ pub struct ServerState {
     pub skipping: bool,
     /// What the open transaction has written.
     pub writes: Writes,
+    /// The open transaction block, if there is one, has begun at READ COMMITTED and has done nothing
+    /// since but reads that may be remembered. Kept for pools with a cache only.
+    pub only_reads: bool,
 }
 
 impl ServerState {
@@ -62,6 +65,7 @@ impl ServerState {
             copy: Copy::No,
             skipping: false,
             writes: Writes::default(),
+            only_reads: false,
         }
     }
 
@@ -69,6 +73,11 @@ impl ServerState {
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.status == b'I' && self.backlog.is_empty() && !self.skipping && self.copy == Copy::No
+    }
+
+    /// Nothing is outstanding in a transaction block that has not failed.
+    pub fn is_at_rest_in_block(&self) -> bool {
+        self.status == b'T' && self.backlog.is_empty() && !self.skipping && self.copy == Copy::No
     }
 
     /// Whether a named statement is prepared here; marks it as used.

@@ -73,6 +73,7 @@ impl Link<'_> {
     /// Something is about to be sent that cannot be looked at.
     pub(super) fn note_anything(&mut self) {
         if let Some(cache) = self.rules.cache {
+            self.server.only_reads = false;
             self.server.writes.note(&cache.space, &ANYTHING);
             self.server.writes.publish();
         }
@@ -93,6 +94,13 @@ impl Link<'_> {
 
     /// `needs` are the statements that this one names, under our names.
     fn note(&mut self, cache: &Arc<PoolCache>, judged: &Judged, needs: &[Arc<Statement>]) {
+        if judged.begins {
+            // A second one, with a warning, begins nothing.
+            let idle = self.server.status == b'I' && !self.server.backlog.runs();
+            self.server.only_reads = idle;
+        } else if judged.read.is_err() {
+            self.server.only_reads = false;
+        }
         if judged.harmless {
             return;
         }

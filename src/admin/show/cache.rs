@@ -32,6 +32,7 @@ type Read = fn(&Counters) -> &AtomicU64;
 
 const COUNTERS: &[(&str, Read)] = &[
     ("hits", |c| &c.hits),
+    ("hits_in_block", |c| &c.hits_in_block),
     ("stale_hits", |c| &c.stale_hits),
     ("misses", |c| &c.misses),
     ("joined", |c| &c.joined),

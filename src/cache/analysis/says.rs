@@ -56,6 +56,39 @@ const ROWS: &[&str] = &[
     "declare", "copy", "truncate", "refresh",
 ];
 
+/// `BEGIN` or `START TRANSACTION` with no options but those that change nothing about what a read
+/// sees.
+pub fn begins(part: &Part<'_>) -> bool {
+    const OPTIONS: [&[&str]; 5] = [
+        &["read", "only"],
+        &["read", "write"],
+        &["isolation", "level", "read", "committed"],
+        &["not", "deferrable"],
+        &["deferrable"],
+    ];
+    let mut at = match () {
+        () if part.is_word(0, "start") && part.is_word(1, "transaction") => 2,
+        () if part.is_word(0, "begin") => {
+            1 + usize::from(part.is_any_word(1, &["work", "transaction"]))
+        }
+        () => return false,
+    };
+    while at < part.len() {
+        at += usize::from(part.is_symbol(at, b','));
+        let fits = |option: &&&[&str]| {
+            option
+                .iter()
+                .enumerate()
+                .all(|(i, w)| part.is_word(at + i, w))
+        };
+        match OPTIONS.iter().find(fits) {
+            Some(option) => at += option.len(),
+            None => return false,
+        }
+    }
+    true
+}
+
 pub fn says(part: &Part<'_>) -> Statement {
     let first = (0..part.len())
         .find(|i| !part.is_symbol(*i, b'('))

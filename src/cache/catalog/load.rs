@@ -80,6 +80,7 @@ impl Catalog {
 
     fn take(&mut self, row: &Fields<'_>) -> Option<()> {
         match row.text(0)? {
+            "isolation" => self.read_committed = row.text(1)? == "read committed",
             "path" => self.default_path.push(row.boxed(1)?),
             "schema" => {
                 self.schemas.insert(row.boxed(1)?);

@@ -1,4 +1,5 @@
 BEGIN READ ONLY;
+SELECT 'isolation', pg_catalog.current_setting('default_transaction_isolation');
 SELECT 'path', s FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS u(s, n) ORDER BY n;
 -- From here on every name must be written in full, and definitions of views write theirs so.
 SET LOCAL search_path TO '';

@@ -78,7 +78,9 @@ fn groups_of_one_execution() {
                 values: v,
                 describes,
                 closes,
+                named_portal,
             } => {
+                assert!(!named_portal);
                 assert_eq!(statement, b"s1");
                 assert_eq!(values(v).unwrap(), [b"42"]);
                 assert_eq!(r.length, bytes.len());

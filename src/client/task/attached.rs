@@ -55,6 +55,7 @@ impl ClientTask {
         {
             return step;
         }
+        while self.answer_in_block(now) {}
         // Client to server.
         let progress = match with_link!(self, |link| link.requests()) {
             Some(Ok(progress)) => progress,

@@ -11,11 +11,13 @@ use crate::cache::analysis::{Hint, leading_hint, strip_comments};
 use crate::cache::counters::{Bypass, count};
 use crate::cache::entry::{Age, Entry};
 use crate::cache::flight::{Flight, Flights, Lead, News, Part};
+use crate::cache::judged::Judged;
 use crate::cache::mark::Snapshot;
 use crate::cache::packed::Generations;
 use crate::cache::planted::{Bug, is_planted};
 use crate::cache::pool::PoolCache;
 use crate::cache::request::{self, What};
+use crate::cache::rules::Life;
 use crate::client::info::{Control, Now};
 use crate::config::PoolMode;
 use crate::protocol::encode;
@@ -61,11 +63,21 @@ enum Outcome {
 
 /// The parts of a request that matters, without its bytes.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     length: usize,
     bound: bool,
-    describes: bool,
+    pub describes: bool,
     closes: bool,
+    pub named_portal: bool,
+}
+
+/// A request whose answer may be remembered.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// With a plan.
+    pub judged: Arc<Judged>,
+    life: Life,
+    pub shape: Shape,
 }
 
 impl ClientTask {
@@ -116,16 +128,18 @@ impl ClientTask {
         }
     }
 
+    /// What is asked for, with its key in the task's: what its answer depends on, and how long it may
+    /// be given.
+    ///
     /// # Errors
     /// Why the answer can neither be looked for nor kept.
-    fn look(
+    pub(super) fn identify(
         &mut self,
         cache: &Arc<PoolCache>,
-        cx: &mut Context<'_>,
         now: Now,
-    ) -> Result<Outcome, Bypass> {
+    ) -> Result<Option<Asked>, Bypass> {
         let Some(active) = self.active.as_mut() else {
-            return Ok(Outcome::Server);
+            return Ok(None);
         };
         if !self.state.settings.allow_cache() || !self.state.pins.is_empty() {
             return Err(Bypass::Off);
@@ -144,6 +158,7 @@ impl ClientTask {
                     bound: false,
                     describes: true,
                     closes: false,
+                    named_portal: false,
                 };
                 (
                     cache.judge(&text, strings, &self.state.settings),
@@ -156,6 +171,7 @@ impl ClientTask {
                 values,
                 describes,
                 closes,
+                named_portal,
             } => {
                 let statement = self.state.statement(statement).ok_or(Bypass::Statement)?;
                 let Source::Parse { query, types } = &statement.source else {
@@ -177,6 +193,7 @@ impl ClientTask {
                     bound: true,
                     describes,
                     closes,
+                    named_portal,
                 };
                 let hint = leading_hint(query);
                 (
@@ -212,6 +229,35 @@ impl ClientTask {
             return Err(Bypass::NotFollowed);
         }
         key.finish(&cache.store.hasher);
+        Ok(Some(Asked {
+            judged,
+            life,
+            shape,
+        }))
+    }
+
+    /// # Errors
+    /// As [`ClientTask::identify`].
+    fn look(
+        &mut self,
+        cache: &Arc<PoolCache>,
+        cx: &mut Context<'_>,
+        now: Now,
+    ) -> Result<Outcome, Bypass> {
+        let Some(Asked {
+            judged,
+            life,
+            shape,
+        }) = self.identify(cache, now)?
+        else {
+            return Ok(Outcome::Server);
+        };
+        let (Some(active), Ok(plan)) = (self.active.as_mut(), &judged.read) else {
+            return Ok(Outcome::Server);
+        };
+        let key = &active.key;
+        let millis = now.millis();
+        let tier = self.pool.shared().tier.as_ref();
         if cache.admission.is_new(key.hash()) {
             count(&cache.counters.misses);
             return Ok(Outcome::Server);
@@ -231,7 +277,7 @@ impl ClientTask {
                         if age == Age::Stale {
                             count(&cache.counters.stale_hits);
                         }
-                        self.give(cache, &entry, shape, now);
+                        self.give(cache, &entry, shape, b'I', now);
                         return Ok(Outcome::Hit);
                     }
                 }
@@ -277,7 +323,14 @@ impl ClientTask {
     }
 
     /// Answers the request from an entry.
-    fn give(&mut self, cache: &PoolCache, entry: &Entry, shape: Shape, now: Now) {
+    pub(super) fn give(
+        &mut self,
+        cache: &PoolCache,
+        entry: &Entry,
+        shape: Shape,
+        status: u8,
+        now: Now,
+    ) {
         let Some(active) = self.active.as_mut() else {
             return;
         };
@@ -299,7 +352,7 @@ impl ClientTask {
         if shape.closes {
             out.extend_from_slice(encode::CLOSE_COMPLETE);
         }
-        encode::ready_for_query(out, b'I');
+        encode::ready_for_query(out, status);
         entry.hit();
         cache.admission.hit();
         count(&cache.counters.hits);
@@ -308,13 +361,16 @@ impl ClientTask {
         ages.fetch_add(age, std::sync::atomic::Ordering::Relaxed);
         let shard = self.pool.shard(self.worker.home());
         shard.queries.add(1);
-        shard.transactions.add(1);
+        shard.transactions.add(u64::from(status == b'I'));
         shard.binds.add(u64::from(shape.bound));
         shard
             .client_parses
             .add(u64::from(active.x.tally.client_parses));
         active.x.tally.client_parses = 0;
-        self.set_idle_deadline(now);
+        match status {
+            b'I' => self.set_idle_deadline(now),
+            _ => self.set_idle_in_transaction_deadline(now),
+        }
     }
 
     /// Another client is asking for what this one wants.
@@ -366,9 +422,10 @@ impl ClientTask {
             bound,
             describes,
             closes,
+            named_portal: false,
         };
         count(&cache.counters.joined);
-        self.give(cache, entry, shape, now);
+        self.give(cache, entry, shape, b'I', now);
         Step::Again
     }
 

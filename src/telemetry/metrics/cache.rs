@@ -26,6 +26,12 @@ const COUNTERS: &[CacheCounter] = &[
         value: |c| &c.hits,
     },
     CacheCounter {
+        name: "pgweir_cache_hits_in_block_total",
+        help: "Of the hits, those inside a transaction block.",
+        unit: None,
+        value: |c| &c.hits_in_block,
+    },
+    CacheCounter {
         name: "pgweir_cache_stale_hits_total",
         help: "Of the hits, those given while a client was getting a new answer.",
         unit: None,
