@@ -403,9 +403,29 @@ fn a_slow_redis_opens_the_breaker() {
 /// Written more and less often: what is written seldom is remembered for long.
 const TABLES: [&str; 3] = ["busy", "calm", "rare"];
 
+/// How to check.
+#[derive(Default, Clone, Copy)]
+struct How {
+    bug: &'static str,
+    strict: bool,
+    /// Redis is stopped and killed meanwhile.
+    trouble: bool,
+}
+
 /// Writers and readers on all instances: gives what was too old, and hits of both tiers.
-fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
-    let fleet = Fleet::with(2, "", bug);
+fn check(how: How, seconds: u64) -> (Vec<String>, u64, u64) {
+    let settings = match how.strict {
+        true => "consistency = 'strict'\nmax_lag = '1s'\nmember_timeout = '60s'\ntimeout = '1s'",
+        false => "",
+    };
+    let fleet = Fleet::with(2, settings, how.bug);
+    let Fleet {
+        pg,
+        mut redis,
+        weirs,
+    } = fleet;
+    let lag = if how.strict { 0.0 } else { LAG };
+    let weirs = &weirs;
     let faults = std::sync::Mutex::new(Vec::new());
     let start = Instant::now();
     // By table: when which version was acknowledged, by which instance.
@@ -414,7 +434,7 @@ fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
     let (stop, reads) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for row in 0..3 {
-            let mut writers = [fleet.weirs[0].client(), fleet.weirs[1].client()];
+            let mut writers = [weirs[0].client(), weirs[1].client()];
             let (history, sent, stop) = (&history[row], &sent[row], &stop);
             scope.spawn(move || {
                 for version in 1.. {
@@ -432,9 +452,15 @@ fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
                 }
             });
         }
-        for reader in 0..6 {
+        let seen: &[AtomicI64; 3] = Box::leak(Box::default());
+        // The last asks the server itself: what it sees is there, acknowledged or not.
+        for reader in 0..7 {
             let on = reader % 2;
-            let mut client = fleet.weirs[on].client();
+            let is_direct = reader == 6;
+            let mut client = match is_direct {
+                true => pg.client(),
+                false => weirs[on].client(),
+            };
             let (history, sent, stop, reads, faults) = (&history, &sent, &stop, &reads, &faults);
             scope.spawn(move || {
                 for n in reader.. {
@@ -443,16 +469,21 @@ fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
                     }
                     let row = n % 3;
                     let asked = start.elapsed().as_secs_f64();
+                    let seen_before = seen[row].load(Ordering::SeqCst);
                     let sql = format!("select n from {} where {} > 0", TABLES[row], 1 + n / 3 % 2);
                     let got: i64 = client.query(&sql).value().parse().unwrap();
                     let newest = sent[row].load(Ordering::SeqCst);
                     let history = history[row].lock().unwrap();
                     // Of this instance at once, of the other within the bound.
                     let known = |(at, _, by): &&(f64, i64, usize)| {
-                        *at < asked - if *by == on { 0.0 } else { LAG }
+                        *at < asked - if *by == on { 0.0 } else { lag }
                     };
                     let before = history.iter().filter(known).map(|(_, version, _)| *version);
-                    let oldest = before.max().unwrap_or(0);
+                    let mut oldest = before.max().unwrap_or(0);
+                    if how.strict {
+                        oldest = oldest.max(seen_before);
+                        seen[row].fetch_max(got, Ordering::SeqCst);
+                    }
                     if got < oldest || got > newest {
                         let mut faults = faults.lock().unwrap();
                         faults.push(format!("{on}: {sql}: {got} is not in {oldest}..={newest}"));
@@ -462,13 +493,27 @@ fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
                 }
             });
         }
+        let redis = &mut redis;
+        let mut trouble = 0;
         while start.elapsed() < Duration::from_secs(seconds) && !stop.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(20));
+            if how.trouble && start.elapsed().as_secs() / 4 > trouble {
+                trouble += 1;
+                match trouble % 2 {
+                    1 => redis.signal("-STOP"),
+                    _ => redis.stop(),
+                }
+                thread::sleep(Duration::from_millis(2500));
+                match trouble % 2 {
+                    1 => redis.signal("-CONT"),
+                    _ => redis.start_again(),
+                }
+            }
         }
         stop.store(true, Ordering::Relaxed);
     });
     let (mut memory, mut from_shared) = (0, 0);
-    for weir in &fleet.weirs {
+    for weir in weirs {
         memory += hits(weir);
         from_shared += shared(weir, "hits");
     }
@@ -479,12 +524,52 @@ fn check(bug: &str, seconds: u64) -> (Vec<String>, u64, u64) {
 
 #[test]
 fn no_answer_of_two_instances_is_too_old() {
-    let (faults, memory, from_shared) = check("", 10);
+    let (faults, memory, from_shared) = check(How::default(), 10);
     assert!(faults.is_empty(), "{faults:?}");
     assert!(memory > 100 && from_shared > 10, "{memory}, {from_shared}");
 }
 
 #[test]
+fn strict_consistency_shows_every_acknowledged_write_everywhere() {
+    let how = How {
+        strict: true,
+        ..How::default()
+    };
+    let (faults, memory, _) = check(how, 8);
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(memory > 100, "{memory}");
+}
+
+#[test]
+fn strict_consistency_holds_while_redis_does_not() {
+    let how = How {
+        strict: true,
+        trouble: true,
+        ..How::default()
+    };
+    let (faults, memory, _) = check(how, 20);
+    assert!(faults.is_empty(), "{faults:?}");
+    assert!(memory > 100, "{memory}");
+}
+
+#[test]
 fn instances_that_do_not_hear_are_found() {
-    assert!(!check("deaf", 60).0.is_empty());
+    let deaf = How {
+        bug: "deaf",
+        ..How::default()
+    };
+    assert!(!check(deaf, 60).0.is_empty());
+    // Without invalidation nothing is told, and strictness does not help.
+    let mute = How {
+        bug: "no-invalidation",
+        strict: true,
+        ..How::default()
+    };
+    assert!(!check(mute, 60).0.is_empty());
+    // What is committed but not acknowledged is seen by one and not by another.
+    let hasty = How {
+        bug: "no-lease",
+        ..mute
+    };
+    assert!(!check(hasty, 60).0.is_empty());
 }

@@ -11,7 +11,7 @@ use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
-use crate::config::{CacheLimits, Config, Database, Host, Invalidation};
+use crate::config::{CacheLimits, Config, Consistency, Database, Host, Invalidation};
 
 #[derive(Debug)]
 pub struct Caches {
@@ -20,6 +20,8 @@ pub struct Caches {
     spaces: Mutex<HashMap<String, (String, Arc<Space>)>>,
     /// Rung when there is something to tell other instances, if there are any.
     bell: Option<Arc<Notify>>,
+    /// They must be told before a write is acknowledged.
+    strict: bool,
 }
 
 impl Caches {
@@ -29,6 +31,10 @@ impl Caches {
             store: Arc::new(Store::new(limits.max_size, idle)),
             spaces: Mutex::default(),
             bell,
+            strict: limits
+                .shared
+                .as_ref()
+                .is_some_and(|s| s.consistency == Consistency::Strict),
         }
     }
 
@@ -37,7 +43,10 @@ impl Caches {
         if let Some((_, space)) = spaces.get(&place) {
             return Arc::clone(space);
         }
-        let outbox = self.bell.clone().map(|bell| Arc::new(Outbox::new(bell)));
+        let outbox = self
+            .bell
+            .clone()
+            .map(|bell| Arc::new(Outbox::new(bell, self.strict)));
         let space = Space::shared(place.clone(), outbox);
         spaces.insert(place, (server.clone(), Arc::clone(&space)));
         let of_server = spaces.values().filter(|(s, _)| *s == server);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mark::Snapshot;
+use super::packed::Generations;
 
 /// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the store's
 /// tables and queues. `tests/cache_memory.rs` holds it to what is measured.
@@ -16,6 +17,8 @@ pub struct Entry {
     /// DataRows and CommandComplete.
     pub rows: Box<[u8]>,
     pub snapshot: Snapshot,
+    /// By which it can be checked whether other instances have changed something.
+    pub generations: Option<Generations>,
     /// Milliseconds on the process's clock.
     pub filled: u64,
     /// From then on it is not given any more, except while somebody gets a new one.
@@ -53,6 +56,7 @@ impl Entry {
             description,
             rows,
             snapshot,
+            generations: None,
             filled,
             expires,
             stale_until,
@@ -64,7 +68,9 @@ impl Entry {
     /// Bytes of memory.
     pub fn weight(&self) -> usize {
         let description = self.description.as_ref().map_or(0, |d| d.len());
-        OVERHEAD + self.key.len() + description + self.rows.len() + self.snapshot.weight()
+        let generations = self.generations.as_ref().map_or(0, |g| g.len() * 16);
+        let answer = description + self.rows.len();
+        OVERHEAD + self.key.len() + answer + self.snapshot.weight() + generations
     }
 
     /// Asked by one who will get a new one if it is [`Age::Over`].

@@ -62,7 +62,13 @@ impl Mark {
 
     /// After [`Mark::begin`] and, if it may have changed, [`Mark::bump`].
     pub fn end(&self) {
-        self.pending.fetch_sub(1, Ordering::SeqCst);
+        let before = self.pending.fetch_sub(1, Ordering::SeqCst);
+        // The lease ends when nobody writes any longer, which is now.
+        if let Some(outbox) = self.outbox.as_ref().filter(|o| o.is_strict())
+            && before == 1
+        {
+            outbox.push(self.oid);
+        }
     }
 
     pub fn version(&self) -> u64 {

@@ -22,6 +22,8 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Rung when there is something to be sent.
     bell: Arc<Notify>,
+    /// It must be sent before a write is acknowledged.
+    strict: bool,
 }
 
 #[derive(Debug, Default)]
@@ -32,11 +34,16 @@ struct State {
 }
 
 impl Outbox {
-    pub fn new(bell: Arc<Notify>) -> Outbox {
+    pub fn new(bell: Arc<Notify>, strict: bool) -> Outbox {
         Outbox {
             state: Mutex::default(),
             bell,
+            strict,
         }
+    }
+
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     pub fn push(&self, oid: Oid) {
@@ -86,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_sent_is_owed_until_it_is() {
-        let outbox = Outbox::new(Arc::default());
+        let outbox = Outbox::new(Arc::default(), false);
         let marks = |oids: &[Oid]| oids.iter().map(|o| Mark::new(*o)).collect::<Vec<_>>();
         assert!(!outbox.owes(&marks(&[0, 1])));
         outbox.push(1);

@@ -13,6 +13,8 @@ pub enum Bug {
     NoRole,
     /// What a feed tells changes nothing.
     Deaf,
+    /// Other instances are not told that a write is about to be committed.
+    NoLease,
 }
 
 #[cfg(debug_assertions)]
@@ -24,6 +26,7 @@ pub fn is_planted(bug: Bug) -> bool {
         Ok("too-early") => Some(Bug::TooEarly),
         Ok("no-overlap") => Some(Bug::NoOverlap),
         Ok("no-role") => Some(Bug::NoRole),
+        Ok("no-lease") => Some(Bug::NoLease),
         Ok("deaf") => Some(Bug::Deaf),
         _ => None,
     });

@@ -137,6 +137,33 @@ impl Space {
         }
     }
 
+    /// Other instances must be told of a write before it is acknowledged.
+    pub fn is_strict(&self) -> bool {
+        self.outbox
+            .as_ref()
+            .is_some_and(|outbox| outbox.is_strict())
+    }
+
+    /// Relations that are being written, and 0 if everything may be.
+    pub fn pending(&self) -> Vec<Oid> {
+        let relations = self.relations.read();
+        let pending = relations.values().filter(|m| m.is_pending());
+        let whole = std::iter::once(&self.whole).filter(|m| m.is_pending());
+        pending.chain(whole).map(|m| m.oid).collect()
+    }
+
+    /// Whether a relation is being written.
+    pub fn is_pending(&self, oid: Oid) -> bool {
+        match oid {
+            0 => self.whole.is_pending(),
+            oid => self
+                .relations
+                .read()
+                .get(&oid)
+                .is_some_and(|m| m.is_pending()),
+        }
+    }
+
     pub fn outbox(&self) -> Option<&Arc<Outbox>> {
         self.outbox.as_ref()
     }

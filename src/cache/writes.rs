@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Oid;
 use super::mark::Mark;
 use super::planted::{Bug, is_planted};
 use super::space::Space;
@@ -23,6 +24,10 @@ pub struct Writes {
     schema: bool,
     /// So may have roles.
     everywhere: bool,
+    /// So many of the marks other instances have been told of, where they must be.
+    leased: usize,
+    /// It has ended with changes that others are to be told of first.
+    ended: bool,
     /// What [`Space::schema`] was when the first of them was noted.
     schema_before: u64,
 }
@@ -92,6 +97,29 @@ impl Writes {
         self.published = self.marks.len();
     }
 
+    /// What others must be told is pending before anything more is forwarded, where they must be
+    /// told; it counts as told then.
+    #[inline]
+    pub fn to_lease(&mut self) -> Option<(Arc<Space>, Vec<Oid>)> {
+        if self.leased >= self.published {
+            return None;
+        }
+        let space = self.space.as_ref().filter(|space| space.is_strict())?;
+        let new = self.marks[self.leased..self.published].iter();
+        let oids = new.map(|mark| mark.oid).collect();
+        self.leased = self.published;
+        if is_planted(Bug::NoLease) {
+            return None;
+        }
+        Some((Arc::clone(space), oids))
+    }
+
+    /// Whether it has just ended with changes that others must be told of before the client is.
+    #[inline]
+    pub fn take_ended(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
+    }
+
     /// The transaction is over; what was published may have been committed.
     pub fn end(&mut self) {
         self.exposed = false;
@@ -125,7 +153,9 @@ impl Writes {
         self.marks.iter().for_each(|m| m.end());
         self.marks.clear();
         self.published = 0;
+        self.leased = 0;
         self.schema = false;
+        self.ended = space.is_strict();
     }
 }
 

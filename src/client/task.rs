@@ -18,6 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
+
 use super::info::{ClientInfo, Clock, Control, Now, State};
 use crate::cache::key::Key;
 use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
@@ -69,6 +71,10 @@ pub struct Active {
     fill: Option<Box<cached::Fill>>,
     /// What another client has asked for has failed: ask for oneself.
     alone: bool,
+    /// Nothing is forwarded to the server before this is there.
+    hold_up: Option<oneshot::Receiver<()>>,
+    /// Nothing is passed to the client before this is there.
+    hold_down: Option<oneshot::Receiver<()>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +103,8 @@ impl Default for Active {
             key: Key::default(),
             fill: None,
             alone: false,
+            hold_up: None,
+            hold_down: None,
         }
     }
 }
@@ -113,6 +121,8 @@ impl Active {
         self.blocked = false;
         self.fill = None;
         self.alone = false;
+        self.hold_up = None;
+        self.hold_down = None;
     }
 }
 

@@ -314,11 +314,21 @@ pub struct CacheLimits {
     pub shared: Option<SharedCache>,
 }
 
+/// When other instances honour a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Soon after it is acknowledged: within `max_lag`.
+    Bounded,
+    /// Before it is acknowledged; every answer from memory is checked in Redis first.
+    Strict,
+}
+
 /// `[cache.shared]`: what several instances share in Redis or Valkey.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedCache {
     /// `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://` for TLS.
     pub url: String,
+    pub consistency: Consistency,
     /// How long ago a write of another instance may have been acknowledged that is not known here.
     pub max_lag: Duration,
     /// For one question.

@@ -17,7 +17,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
-use super::{AuthType, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode};
+use super::{
+    AuthType, Consistency, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode,
+};
 pub(super) use fields::fields;
 pub(super) use secret::SecretSource;
 
@@ -145,6 +147,7 @@ pub(super) struct CacheLimits {
 #[serde(deny_unknown_fields)]
 pub(super) struct SharedCache {
     pub url: SecretSource,
+    pub consistency: Option<Consistency>,
     pub max_lag: Option<Interval>,
     pub timeout: Option<Interval>,
     pub compress_above: Option<Size>,

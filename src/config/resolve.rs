@@ -399,6 +399,7 @@ impl Resolver<'_, '_> {
     fn shared_cache(&mut self, raw: raw::SharedCache) -> Option<SharedCache> {
         let url = self.secret_text(&["cache", "shared"], raw.url)?;
         let mut shared = defaults::shared_cache(url);
+        set(&mut shared.consistency, raw.consistency);
         set(&mut shared.max_lag, raw.max_lag);
         set(&mut shared.timeout, raw.timeout);
         set(&mut shared.compress_above, raw.compress_above.map(|s| s.0));

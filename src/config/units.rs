@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
-use super::{AuthType, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode};
+use super::{
+    AuthType, Consistency, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode,
+};
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
 const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
@@ -75,6 +77,7 @@ deserialize_scalars!(
     SessionStatePolicy,
     Invalidation,
     RowSecurity,
+    Consistency,
     SslMode,
     AuthType
 );
@@ -294,6 +297,7 @@ macro_rules! words {
 
 words!(PoolMode: Session = "session", Transaction = "transaction", Statement = "statement");
 words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
+words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
 words!(

@@ -24,6 +24,16 @@ pub(super) fn generation(namespace: &str, space: &str, oid: Oid) -> String {
     format!("{namespace}:g:{space}:{oid}")
 }
 
+/// Instances that are writing it.
+pub(super) fn lease(namespace: &str, space: &str, oid: Oid) -> String {
+    format!("{namespace}:p:{space}:{oid}")
+}
+
+/// The leases of an instance.
+pub(super) fn leases(namespace: &str, member: &str) -> String {
+    format!("{namespace}:leases:{member}")
+}
+
 pub(super) fn members(namespace: &str) -> String {
     format!("{namespace}:members")
 }

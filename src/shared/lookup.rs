@@ -107,7 +107,23 @@ impl Tier {
         keys.iter().for_each(|k| {
             get.arg(k);
         });
-        let mut values: Vec<Option<Vec<u8>>> = get.query_async(&mut connection).await?;
+        let mut values: Vec<Option<Vec<u8>>> = if self.is_strict() {
+            let mut pipe = redis::pipe();
+            // Leases first: one that ends in between has changed the generation.
+            pipe.cmd("EXISTS");
+            for mark in question.marks.iter() {
+                let space = &question.space.name;
+                pipe.arg(keys::lease(&link.namespace, space, mark.oid));
+            }
+            pipe.add_command(get);
+            let (leases, values): (u64, _) = pipe.query_async(&mut connection).await?;
+            if leases > 0 {
+                return Ok(Looked::default());
+            }
+            values
+        } else {
+            get.query_async(&mut connection).await?
+        };
         let packed = if values.is_empty() {
             None
         } else {

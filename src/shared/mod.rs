@@ -11,6 +11,9 @@
 //! * a channel, on which changes are told to the memory tiers, and each instance's own beats come
 //!   back to it. The beat shows that everything was heard that others had told when it was sent.
 //!
+//! With strict consistency there are `p:DATABASE:OID`, the instances that are writing a relation, and
+//! what each holds of these; see [`lease`].
+//!
 //! What an instance changes it tells after the commit, and as long as that is under way it does not
 //! look at what is shared of the relation. Others hear of it within `max_lag`: an instance that has
 //! not heard for so long that all members have told everything bypasses its cache. One that dies
@@ -18,6 +21,7 @@
 //! rest go on.
 
 mod keys;
+mod lease;
 mod lookup;
 mod session;
 
@@ -29,14 +33,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::cache::breaker::Breaker;
 use crate::cache::caches::Caches;
 use crate::cache::follow::Follow;
 use crate::client::info::Clock;
-use crate::config::SharedCache;
+use crate::config::{Consistency, SharedCache};
 
+use lease::Request;
 pub use lookup::{Looked, unix_millis};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -59,6 +64,10 @@ pub struct Tier {
     pub follow: Follow,
     pub breaker: Breaker,
     bell: Arc<Notify>,
+    requests: mpsc::UnboundedSender<Request>,
+    inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Request>>,
+    /// When Redis has answered last, on the process's clock.
+    contact: AtomicU64,
     pub counters: TierCounters,
     /// Entries that are being written.
     storing: AtomicUsize,
@@ -90,7 +99,11 @@ struct Link {
 impl Tier {
     pub fn new(settings: SharedCache, clock: Clock, control: Handle) -> Arc<Tier> {
         let tokens = RandomState::new();
+        let (requests, inbox) = mpsc::unbounded_channel();
         let tier = Tier {
+            requests,
+            inbox: tokio::sync::Mutex::new(inbox),
+            contact: AtomicU64::new(0),
             id: tokens.hash_one(std::process::id()),
             settings,
             clock,
@@ -116,6 +129,11 @@ impl Tier {
 
     pub fn is_connected(&self) -> bool {
         self.link.load().is_some()
+    }
+
+    /// Every write must be told before it is acknowledged, and every hit be checked.
+    pub fn is_strict(&self) -> bool {
+        self.settings.consistency == Consistency::Strict
     }
 
     /// Keeps the connection, for ever.

@@ -11,6 +11,7 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::keys::{self, Said};
+use super::lease::{self, Request};
 use super::{Link, Tier};
 use crate::cache::caches::Caches;
 use crate::cache::space::Space;
@@ -55,8 +56,10 @@ pub(super) async fn hold(tier: &Tier, caches: &Caches) -> Result<Infallible, Ses
     let mut listening = listening.map_err(|_| SessionError::Silent(CONNECT_LIMIT))??;
     listening.subscribe(keys::channel(&namespace)).await?;
     let mut messages = listening.into_on_message();
+    let mut requests = tier.inbox.lock().await;
     // What was told before is not heard any more.
     forget_all(caches);
+    lease::take_all(tier, caches, &mut connection, &namespace).await?;
     tell(tier, caches, &mut connection, &namespace).await?;
     tier.link.store(Some(Arc::new(Link {
         connection: connection.clone(),
@@ -91,6 +94,13 @@ pub(super) async fn hold(tier: &Tier, caches: &Caches) -> Result<Infallible, Ses
                     }
                 }
             }
+            Some(request) = requests.recv() => {
+                let mut all = vec![request];
+                while let Ok(another) = requests.try_recv() {
+                    all.push(another);
+                }
+                serve(tier, caches, &mut connection, &namespace, all).await?;
+            }
             () = tier.bell.notified() => tell(tier, caches, &mut connection, &namespace).await?,
             _ = beats.tick() => {
                 if heard.elapsed() > PATIENCE {
@@ -102,6 +112,35 @@ pub(super) async fn hold(tier: &Tier, caches: &Caches) -> Result<Infallible, Ses
             }
         }
     }
+}
+
+/// What clients wait for.
+async fn serve(
+    tier: &Tier,
+    caches: &Caches,
+    connection: &mut MultiplexedConnection,
+    namespace: &str,
+    requests: Vec<Request>,
+) -> Result<(), SessionError> {
+    let (mut leases, mut dones) = (Vec::new(), Vec::new());
+    for request in requests {
+        match request {
+            Request::Lease { space, oids, done } => {
+                leases.push((space, oids));
+                dones.push(done);
+            }
+            Request::Tell { done } => dones.push(done),
+        }
+    }
+    if !leases.is_empty() {
+        lease::take(tier, connection, namespace, &leases).await?;
+    }
+    tell(tier, caches, connection, namespace).await?;
+    // A client that is gone does not wait.
+    for done in dones {
+        let _ = done.send(());
+    }
+    Ok(())
 }
 
 /// The prefix, and the server's run id.
@@ -140,6 +179,7 @@ pub(super) async fn tell(
                 let generation = tier.new_generation().to_le_bytes();
                 pipe.cmd("SET").arg(key).arg(&generation[..]).arg("EX");
                 pipe.arg(GENERATION_LIFE).ignore();
+                lease::give_back(tier, &mut pipe, namespace, &space, *oid);
             }
             let said = Said::Changed {
                 space: space.name.to_string(),
@@ -173,11 +213,13 @@ async fn send_beat(
     let asked = tier.now();
     // By the clock that all have in common.
     let before: Time = redis::cmd("TIME").query_async(connection).await?;
+    // The others count from the moment that this answer tells.
+    tier.touched(tier.now());
     tell(tier, caches, connection, namespace).await?;
     let members = keys::members(namespace);
     let mut pipe = redis::pipe();
     pipe.cmd("ZADD").arg(&members).arg(millis(before));
-    pipe.arg(format!("{:016x}", tier.id)).ignore();
+    pipe.arg(tier.member()).ignore();
     pipe.cmd("ZRANGE")
         .arg(&members)
         .arg(0)
@@ -197,6 +239,7 @@ async fn send_beat(
             silent_ms = age,
             "an instance has not said for too long what it changes: everything is forgotten"
         );
+        lease::give_up(connection, namespace, &name).await?;
         give_up(tier, connection, namespace, now - most).await?;
         forget_all(caches);
     }
@@ -234,7 +277,7 @@ pub(super) async fn leave(
 ) -> Result<(), SessionError> {
     let mut remove = redis::cmd("ZREM");
     remove.arg(keys::members(namespace));
-    remove.arg(format!("{:016x}", tier.id));
+    remove.arg(tier.member());
     Ok(remove.exec_async(connection).await?)
 }
 

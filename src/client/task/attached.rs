@@ -140,10 +140,27 @@ impl ClientTask {
                 ))
             }
             _ => {
+                self.hold_until_told();
                 self.settle_fill(now);
                 self.next_of_pipeline(now);
                 Poll::Ready(Step::Again)
             }
+        }
+    }
+
+    /// A write that has ended is acknowledged when other instances know of it, where they must.
+    #[inline]
+    fn hold_until_told(&mut self) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let Phase::Attached(server) = &mut active.phase else {
+            return;
+        };
+        if server.state.writes.take_ended()
+            && let Some(tier) = &self.pool.shared().tier
+        {
+            active.hold_down = Some(tier.told());
         }
     }
 

@@ -55,7 +55,8 @@ impl ClientTask {
             return false;
         };
         drop(settings);
-        if !cache.is_read_committed() {
+        let tier = self.pool.shared().tier.as_ref();
+        if !cache.is_read_committed() || tier.is_some_and(|t| t.is_strict()) {
             return false;
         }
         let Some(active) = &mut self.active else {

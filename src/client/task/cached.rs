@@ -262,6 +262,8 @@ impl ClientTask {
             count(&cache.counters.misses);
             return Ok(Outcome::Server);
         }
+        // To be given if others have not changed anything.
+        let mut held = None;
         if let Some(entry) = cache.store.get(key) {
             if !entry.snapshot.holds() {
                 if entry.snapshot.is_outdated() {
@@ -273,6 +275,7 @@ impl ClientTask {
             } else {
                 match entry.age(millis) {
                     Age::Over => count(&cache.counters.expired),
+                    _ if tier.is_some_and(|t| t.is_strict()) => held = Some(entry),
                     age => {
                         if age == Age::Stale {
                             count(&cache.counters.stale_hits);
@@ -286,11 +289,15 @@ impl ClientTask {
         let Some(snapshot) = Snapshot::take(&plan.marks) else {
             return Err(Bypass::Pending);
         };
-        count(&cache.counters.misses);
-        cache.admission.miss();
+        let strict = tier.is_some_and(|t| t.is_strict());
+        if held.is_none() {
+            count(&cache.counters.misses);
+            cache.admission.miss();
+        }
         let part = Flights::part(&cache.space, key, &snapshot, shape.describes, cx.waker());
         let lead = match part {
-            Part::Wait(flight) if !active.alone => {
+            // What another has asked may be older than what a third has been told since.
+            Part::Wait(flight) if !active.alone && !strict => {
                 let cache = Arc::clone(cache);
                 return Ok(Outcome::Wait(Waiting { flight, cache }));
             }
@@ -299,7 +306,7 @@ impl ClientTask {
         };
         active.alone = false;
         let most = cache.rules.max_entry_size;
-        let asked = tier.filter(|_| lead.is_some()).and_then(|tier| {
+        let asked = tier.filter(|_| lead.is_some() || strict).and_then(|tier| {
             let marks = snapshot.marks();
             tier.look(&cache.space, marks, key.bytes(), most, millis)
         });
@@ -315,7 +322,11 @@ impl ClientTask {
             generations: None,
         });
         if let Some(asked) = asked {
-            return Ok(Outcome::Look(Looking::new(asked, fill)));
+            return Ok(Outcome::Look(Looking::new(asked, fill, held)));
+        }
+        if strict {
+            // Nothing can be checked.
+            return Err(Bypass::Feed);
         }
         active.x.recording = Some(Box::new(Recording::new(most)));
         active.fill = Some(fill);
@@ -385,6 +396,7 @@ impl ClientTask {
             News::NotYet => {}
             News::Landed(entry) => {
                 let cache = Arc::clone(&waiting.cache);
+                count(&cache.counters.joined);
                 self.set_detached(now);
                 return self.give_landed(&cache, &entry, now);
             }
@@ -424,7 +436,6 @@ impl ClientTask {
             closes,
             named_portal: false,
         };
-        count(&cache.counters.joined);
         self.give(cache, entry, shape, b'I', now);
         Step::Again
     }
@@ -509,7 +520,8 @@ impl Fill {
             Some(now) if is_planted(Bug::NoOverlap) => now,
             _ => self.snapshot,
         };
-        let entry = Entry::new(self.key, description, rows, snapshot, times);
+        let mut entry = Entry::new(self.key, description, rows, snapshot, times);
+        entry.generations = self.generations.clone();
         let entry = Arc::new(entry);
         if holds {
             self.cache.store.put(self.hash, Arc::clone(&entry));

@@ -1,10 +1,12 @@
 //! The four socket operations of a relay. Each moves bytes between one socket and one lane.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::{ClientTask, Phase};
 use crate::net::stream::Stream;
@@ -81,6 +83,17 @@ fn drain_pending(
     Poll::Ready(Ok(total))
 }
 
+/// Whether something must come first that is not there yet.
+#[inline]
+fn is_held(hold: &mut Option<oneshot::Receiver<()>>, cx: &mut Context<'_>) -> bool {
+    let Some(waiting) = hold else { return false };
+    if Pin::new(waiting).poll(cx).is_pending() {
+        return true;
+    }
+    *hold = None;
+    false
+}
+
 impl ClientTask {
     /// From the client.
     pub(super) fn fill_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Fill>> {
@@ -111,6 +124,9 @@ impl ClientTask {
         let Some(active) = self.active.as_mut() else {
             return Poll::Ready(Ok(()));
         };
+        if is_held(&mut active.hold_down, cx) {
+            return Poll::Pending;
+        }
         drain(&mut self.stream, &mut active.x.down, cx).map_ok(|n| {
             self.pool.shard(self.worker.home()).sent.add(n as u64);
         })
@@ -135,6 +151,14 @@ impl ClientTask {
         let Phase::Attached(server) = &mut active.phase else {
             return Poll::Ready(Ok(()));
         };
+        if let Some((space, oids)) = server.state.writes.to_lease()
+            && let Some(tier) = &self.pool.shared().tier
+        {
+            active.hold_up = Some(tier.lease(space, oids));
+        }
+        if is_held(&mut active.hold_up, cx) {
+            return Poll::Pending;
+        }
         drain(&mut server.stream, &mut active.x.up, cx).map_ok(|_| ())
     }
 }

@@ -23,13 +23,20 @@ pub(super) struct Looking {
     answer: oneshot::Receiver<Looked>,
     /// `None` when it has been answered.
     fill: Option<Box<Fill>>,
+    /// What is in memory, to be given if nobody has changed anything.
+    held: Option<Arc<Entry>>,
 }
 
 impl Looking {
-    pub fn new(answer: oneshot::Receiver<Looked>, fill: Box<Fill>) -> Looking {
+    pub fn new(
+        answer: oneshot::Receiver<Looked>,
+        fill: Box<Fill>,
+        held: Option<Arc<Entry>>,
+    ) -> Looking {
         Looking {
             answer,
             fill: Some(fill),
+            held,
         }
     }
 }
@@ -52,13 +59,20 @@ impl ClientTask {
             Poll::Pending => return self.watch_while_joined(cx),
             Poll::Ready(looked) => looked.unwrap_or_default(),
         };
-        let fill = looking.fill.take();
+        let (fill, held) = (looking.fill.take(), looking.held.take());
         self.set_detached(now);
         let Some(fill) = fill else {
             return Step::Again;
         };
+        let unchanged =
+            |e: &Arc<Entry>| e.generations.is_some() && e.generations == looked.generations;
+        if let Some(entry) = held.filter(unchanged).filter(|e| self.is_enough(e)) {
+            return self.give_landed(&fill.cache, &entry, now);
+        }
         match looked.found.and_then(|packed| unpack(&fill, packed, now)) {
             Some(entry) if self.is_enough(&entry) => {
+                let mut entry = entry;
+                entry.generations = looked.generations;
                 let entry = Arc::new(entry);
                 fill.cache.store.put(fill.hash, Arc::clone(&entry));
                 let cache = Arc::clone(&fill.cache);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Database, FeedSettings, Host,
-    Http, Invalidation, Listen, Log, PoolMode, RowSecurity, ServerSettings, ServerTls,
-    SessionStatePolicy, SharedCache, SslMode, Timeouts, User,
+    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database,
+    FeedSettings, Host, Http, Invalidation, Listen, Log, PoolMode, RowSecurity, ServerSettings,
+    ServerTls, SessionStatePolicy, SharedCache, SslMode, Timeouts, User,
 };
 
 const OFF: Duration = Duration::ZERO;
@@ -160,6 +160,7 @@ fn database() -> Database {
 pub(super) fn shared_cache(url: String) -> SharedCache {
     SharedCache {
         url,
+        consistency: Consistency::Bounded,
         max_lag: seconds(1),
         timeout: Duration::from_millis(50),
         compress_above: 4096,
