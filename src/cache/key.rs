@@ -1,9 +1,11 @@
 //! What an answer depends on, apart from the data: one sequence of bytes and its hash.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
-/// Two keyed 64-bit hashes (SipHash, with keys of this process). Entries are compared by their
-/// whole keys, so that a collision is a miss.
+use foldhash::quality::RandomState;
+
+/// Two keyed 64-bit hashes, with keys of this process. Entries are compared by their whole keys, so
+/// that a collision is a miss.
 #[derive(Debug, Default)]
 pub struct KeyHasher {
     first: RandomState,

@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -23,9 +25,22 @@ struct Remembered {
     judged: Arc<Judged>,
 }
 
+/// The judgement of a prepared statement, kept with it: nothing has to be looked up for each Bind.
+#[derive(Debug, Default)]
+pub struct Slot(ArcSwapOption<InSlot>);
+
+#[derive(Debug)]
+struct InSlot {
+    memo: u64,
+    circumstances: u64,
+    judged: Arc<Judged>,
+}
+
 /// Belongs to one state of the catalogs.
 #[derive(Debug)]
 pub struct Memo {
+    /// Of no other memo of this process.
+    id: u64,
     shards: [Mutex<LruCache<u64, Remembered, foldhash::fast::RandomState>>; SHARDS],
     hasher: foldhash::quality::RandomState,
 }
@@ -34,7 +49,9 @@ impl Default for Memo {
     fn default() -> Memo {
         // Invariant: KEPT is not zero.
         let kept = const { NonZeroUsize::new(KEPT).unwrap() };
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Memo {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             shards: std::array::from_fn(|_| {
                 Mutex::new(LruCache::with_hasher(
                     kept,
@@ -47,6 +64,28 @@ impl Default for Memo {
 }
 
 impl Memo {
+    /// What is in the slot, if it is of this memo and these circumstances, or else what `judge` says.
+    pub fn get_in_slot(
+        &self,
+        slot: &Slot,
+        circumstances: u64,
+        judge: impl FnOnce() -> Arc<Judged>,
+    ) -> Arc<Judged> {
+        if let Some(known) = &*slot.0.load()
+            && known.memo == self.id
+            && known.circumstances == circumstances
+        {
+            return Arc::clone(&known.judged);
+        }
+        let judged = judge();
+        slot.0.store(Some(Arc::new(InSlot {
+            memo: self.id,
+            circumstances,
+            judged: Arc::clone(&judged),
+        })));
+        judged
+    }
+
     /// What was judged of this text in these circumstances, or what `judge` says now.
     pub fn get(
         &self,

@@ -16,7 +16,7 @@ use super::facts::Facts;
 use super::fingerprint::fingerprint;
 use super::judged::Judged;
 use super::key::Key;
-use super::memo::Memo;
+use super::memo::{Memo, Slot};
 use super::path;
 use super::planted::{Bug, is_planted};
 use super::rules::Rules;
@@ -89,6 +89,27 @@ impl PoolCache {
     /// What a text does, and whether its answer may be remembered, for a session with these
     /// settings.
     pub fn judge(&self, text: &[u8], standard_strings: bool, settings: &Settings) -> Arc<Judged> {
+        self.judge_in(None, text, standard_strings, settings)
+    }
+
+    /// The same for a statement that is bound again and again; `slot` is its own.
+    pub fn judge_statement(
+        &self,
+        slot: &Slot,
+        text: &[u8],
+        standard_strings: bool,
+        settings: &Settings,
+    ) -> Arc<Judged> {
+        self.judge_in(Some(slot), text, standard_strings, settings)
+    }
+
+    fn judge_in(
+        &self,
+        slot: Option<&Slot>,
+        text: &[u8],
+        standard_strings: bool,
+        settings: &Settings,
+    ) -> Arc<Judged> {
         let known = self.known.load();
         let Some(known) = &*known else {
             self.wanted.store(true, Ordering::Relaxed);
@@ -109,13 +130,19 @@ impl PoolCache {
             let facts = analyse(text, standard_strings);
             self.judge_facts(known, text, &facts, settings)
         };
-        let judged = FINGERPRINT.with_borrow_mut(|fingerprint_of| {
-            fingerprint_of.clear();
-            let same = !self.rules.look_at_constants()
-                && fingerprint(text, standard_strings, fingerprint_of);
-            let key = if same { &fingerprint_of[..] } else { text };
-            known.memo.get(key, circumstances, judge)
-        });
+        let look_up = || {
+            FINGERPRINT.with_borrow_mut(|fingerprint_of| {
+                fingerprint_of.clear();
+                let same = !self.rules.look_at_constants()
+                    && fingerprint(text, standard_strings, fingerprint_of);
+                let key = if same { &fingerprint_of[..] } else { text };
+                known.memo.get(key, circumstances, judge)
+            })
+        };
+        let judged = match slot {
+            Some(slot) => known.memo.get_in_slot(slot, circumstances, look_up),
+            None => look_up(),
+        };
         if known.schema == self.space.schema() {
             return judged;
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use crate::cache::memo::Slot;
 use crate::sql;
 
 /// How the statement comes into being on a server connection.
@@ -47,6 +48,8 @@ pub struct Statement {
     shape: OnceLock<u64>,
     /// Prepared afresh it would have another shape.
     reshaped: AtomicBool,
+    /// What the cache has judged of it.
+    pub judged: Slot,
 }
 
 impl Statement {
@@ -240,6 +243,7 @@ impl Registry {
             proven: AtomicBool::new(false),
             shape: OnceLock::new(),
             reshaped: AtomicBool::new(false),
+            judged: Slot::default(),
         })
     }
 
@@ -269,6 +273,7 @@ impl Registry {
             proven: AtomicBool::new(false),
             shape: OnceLock::new(),
             reshaped: AtomicBool::new(false),
+            judged: Slot::default(),
         }
     }
 

@@ -61,7 +61,12 @@ impl Link<'_> {
         }
         let strings = self.standard_strings();
         let judged = match &statement.source {
-            Source::Parse { query, .. } => self.judge(cache, query),
+            Source::Parse { query, .. } => cache.judge_statement(
+                &statement.judged,
+                &strip_comments(query, strings),
+                strings,
+                &self.client.settings,
+            ),
             Source::Sql { text } => match prepared_body(text, strings) {
                 Some(body) => self.judge(cache, body),
                 None => Arc::new(Judged::unknown()),

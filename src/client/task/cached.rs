@@ -197,7 +197,7 @@ impl ClientTask {
                 };
                 let hint = leading_hint(query);
                 (
-                    cache.judge(&text, strings, &self.state.settings),
+                    cache.judge_statement(&statement.judged, &text, strings, &self.state.settings),
                     hint,
                     shape,
                 )
