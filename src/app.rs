@@ -109,6 +109,7 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
     }
     if let Some(tier) = &door.pools.shared().tier {
         tokio::spawn(Arc::clone(tier).run(door.pools.caches()));
+        tier.joined().await;
     }
     door.pools.open_minimum();
     let mut accepting = Vec::new();

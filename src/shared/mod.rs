@@ -46,6 +46,8 @@ pub use lookup::{Looked, unix_millis};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// For the first connection, before clients are let in.
+const JOIN_LIMIT: Duration = Duration::from_secs(2);
 /// For what a shutdown has yet to tell.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -157,6 +159,20 @@ impl Tier {
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(LONGEST_DELAY);
+        }
+    }
+
+    /// Waits until this instance is a member, for a while: what it changes before, others would miss.
+    pub async fn joined(&self) {
+        let deadline = Instant::now() + JOIN_LIMIT;
+        while !self.follow.allows(self.now()) {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "going on without the shared cache: other instances do not know of this one"
+                );
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
