@@ -3,79 +3,16 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::operate::{Row, until};
-use support::{Pgweir, Postgres, Scratch, Wire, free_port, kill};
+use support::redis::Redis;
+use support::{Pgweir, Postgres, Wire};
 
 /// `max_lag`, in seconds.
 const LAG: f64 = 1.0;
-
-struct Redis {
-    port: u16,
-    child: Child,
-    _scratch: Scratch,
-}
-
-impl Redis {
-    fn start() -> Redis {
-        let scratch = Scratch::new("redis");
-        let port = free_port();
-        let child = Redis::launch(port, &scratch);
-        Redis {
-            port,
-            child,
-            _scratch: scratch,
-        }
-    }
-
-    fn launch(port: u16, scratch: &Scratch) -> Child {
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--daemonize", "no", "--dir"])
-            .arg(&scratch.0)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed by scripts/test");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "Redis does not start");
-            thread::sleep(Duration::from_millis(20));
-        }
-        child
-    }
-
-    fn signal(&self, signal: &str) {
-        kill(signal, self.child.id());
-    }
-
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn start_again(&mut self) {
-        self.child = Redis::launch(self.port, &self._scratch);
-    }
-
-    fn cli(&self, arguments: &[&str]) -> String {
-        let output = Command::new("redis-cli")
-            .args(["-p", &self.port.to_string()])
-            .args(arguments)
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 struct Fleet {
     pg: Postgres,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 pub mod certificates;
 pub mod login;
 pub mod operate;
+pub mod redis;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
