@@ -18,10 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
-
 use super::info::{ClientInfo, Clock, Control, Now, State};
-use crate::cache::key::Key;
 use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
@@ -33,9 +30,11 @@ use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
-use crate::session::link::{Exchange, Link, Rules};
+use crate::session::link::{Link, Rules};
 use crate::worker::Worker;
 
+mod active;
+mod asked;
 mod attached;
 mod block;
 mod cached;
@@ -44,87 +43,10 @@ mod io_steps;
 mod shared;
 mod timeouts;
 
+pub use active::Active;
+use active::Phase;
 pub use end::End;
 use io_steps::Fill;
-
-/// Bytes read at once from a client.
-const UP_BUFFER: usize = 16 * 1024;
-
-/// What a client has only while it is not idle.
-#[derive(Debug)]
-pub struct Active {
-    x: Exchange,
-    phase: Phase,
-    /// The pool's settings as they were when the transaction began; `None` while idle.
-    settings: Option<Arc<PoolSettings>>,
-    /// When the present wait or transaction began ([`Now::micros`]).
-    began: Option<u64>,
-    /// When the statement that runs began ([`Now::micros`]).
-    statement_began: Option<u64>,
-    /// The running statement is being cancelled, for this reason.
-    cancelling: Option<timeouts::Expired>,
-    /// The client's side cannot take more at the moment.
-    blocked: bool,
-    /// Of the request that was looked for in memory last.
-    key: Key,
-    /// The answer that is on its way is to be kept.
-    fill: Option<Box<cached::Fill>>,
-    /// What another client has asked for has failed: ask for oneself.
-    alone: bool,
-    /// Nothing is forwarded to the server before this is there.
-    hold_up: Option<oneshot::Receiver<()>>,
-    /// Nothing is passed to the client before this is there.
-    hold_down: Option<oneshot::Receiver<()>>,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// No server connection; see [`detached`].
-    Detached,
-    Waiting(Ticket),
-    /// Another client has asked for the same.
-    Joined(Box<cached::Waiting>),
-    /// Other instances' answers are looked at.
-    Looking(Box<shared::Looking>),
-    Attached(Box<Server>),
-}
-
-impl Default for Active {
-    fn default() -> Active {
-        Active {
-            // What the server says is read into a buffer that the client gets with it.
-            x: Exchange::new(UP_BUFFER, 0),
-            phase: Phase::Detached,
-            settings: None,
-            began: None,
-            statement_began: None,
-            cancelling: None,
-            blocked: false,
-            key: Key::default(),
-            fill: None,
-            alone: false,
-            hold_up: None,
-            hold_down: None,
-        }
-    }
-}
-
-impl Active {
-    /// For the next client.
-    pub fn clear(&mut self) {
-        self.x.clear();
-        self.phase = Phase::Detached;
-        self.settings = None;
-        self.began = None;
-        self.statement_began = None;
-        self.cancelling = None;
-        self.blocked = false;
-        self.fill = None;
-        self.alone = false;
-        self.hold_up = None;
-        self.hold_down = None;
-    }
-}
 
 /// How a task goes on after a step.
 enum Step {

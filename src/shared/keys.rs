@@ -6,6 +6,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::cache::Oid;
 
+/// Generations and leases live this long, in seconds; entries for less.
+pub(super) const LIFE: u64 = 2 * 86_400;
+
 pub(super) fn entry(namespace: &str, key: &[u8]) -> String {
     let hash = digest(&SHA256, key);
     let mut out = format!("{namespace}:e:");

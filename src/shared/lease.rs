@@ -18,9 +18,6 @@ use crate::cache::Oid;
 use crate::cache::caches::Caches;
 use crate::cache::space::Space;
 
-/// A lease outlives every entry, so that one of a dead writer leaves a bypass behind. In seconds.
-const LIFE: u64 = 2 * 86_400;
-
 /// What clients wait for.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -110,10 +107,10 @@ pub(super) async fn take(
             let key = keys::lease(namespace, &space.name, *oid);
             pipe.cmd("SADD").arg(&own).arg(&key).ignore();
             pipe.cmd("SADD").arg(&key).arg(&member).ignore();
-            pipe.cmd("EXPIRE").arg(&key).arg(LIFE).ignore();
+            pipe.cmd("EXPIRE").arg(&key).arg(keys::LIFE).ignore();
         }
     }
-    pipe.cmd("EXPIRE").arg(&own).arg(LIFE).ignore();
+    pipe.cmd("EXPIRE").arg(&own).arg(keys::LIFE).ignore();
     Ok(pipe.exec_async(connection).await?)
 }
 

@@ -20,8 +20,6 @@ const STORING_MAX: usize = 1000;
 const LONGEST_LIFE: u64 = 86_400_000;
 /// For the generation of everything.
 const ALL: Oid = Oid::MAX;
-/// Seconds that a generation lives that was made for want of one.
-const GENERATION_LIFE: u64 = 2 * 86_400;
 /// Bytes of an entry beside its rows: its key, its description.
 const MORE: usize = 256 * 1024;
 
@@ -164,7 +162,7 @@ impl Tier {
         for key in keys {
             let generation = self.new_generation().to_le_bytes();
             pipe.cmd("SET").arg(key).arg(&generation[..]).arg("NX");
-            pipe.arg("EX").arg(GENERATION_LIFE).ignore();
+            pipe.arg("EX").arg(keys::LIFE).ignore();
         }
         pipe.cmd("MGET");
         keys.iter().for_each(|k| {

@@ -90,6 +90,22 @@ pub struct TierCounters {
     pub heard: AtomicU64,
 }
 
+impl TierCounters {
+    /// All of them, with names for the console and for metrics.
+    pub fn all(&self) -> [(&'static str, u64); 7] {
+        [
+            ("hits", &self.hits),
+            ("misses", &self.misses),
+            ("outdated", &self.outdated),
+            ("stored", &self.stored),
+            ("dropped", &self.dropped),
+            ("failures", &self.failures),
+            ("heard", &self.heard),
+        ]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    }
+}
+
 /// A connection that works.
 #[derive(Debug)]
 struct Link {
@@ -195,6 +211,13 @@ impl Tier {
     fn new_generation(&self) -> u64 {
         let n = self.token.fetch_add(1, Ordering::Relaxed);
         self.tokens.hash_one((self.id, n))
+    }
+
+    /// Adds to a pipeline that this has changed.
+    fn set_generation(&self, pipe: &mut redis::Pipeline, key: &str) {
+        let generation = self.new_generation().to_le_bytes();
+        pipe.cmd("SET").arg(key).arg(&generation[..]);
+        pipe.arg("EX").arg(keys::LIFE).ignore();
     }
 
     fn now(&self) -> u64 {

@@ -19,8 +19,6 @@ use crate::cache::space::Space;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Without a beat that comes back for so long, the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Generations are kept this long, in seconds, after a change; entries for less.
-const GENERATION_LIFE: u64 = 2 * 86_400;
 /// So much of what has changed is told in one message.
 const AT_ONCE: usize = 1000;
 
@@ -176,9 +174,7 @@ pub(super) async fn tell(
             let mut pipe = redis::pipe();
             for oid in some {
                 let key = keys::generation(namespace, &space.name, *oid);
-                let generation = tier.new_generation().to_le_bytes();
-                pipe.cmd("SET").arg(key).arg(&generation[..]).arg("EX");
-                pipe.arg(GENERATION_LIFE).ignore();
+                tier.set_generation(&mut pipe, &key);
                 lease::give_back(tier, &mut pipe, namespace, &space, *oid);
             }
             let said = Said::Changed {
@@ -240,7 +236,7 @@ async fn send_beat(
             "an instance has not said for too long what it changes: everything is forgotten"
         );
         lease::give_up(connection, namespace, &name).await?;
-        give_up(tier, connection, namespace, now - most).await?;
+        give_up(tier, connection, namespace, told).await?;
         forget_all(caches);
     }
     Ok(Beat {
@@ -250,23 +246,19 @@ async fn send_beat(
     })
 }
 
-/// Members that were silent since before that moment are none any longer; what they may have changed
-/// is forgotten by all.
+/// Who has been silent since that moment is no member any longer; what it may have changed is
+/// forgotten by all. Another one's turn comes with the next beat.
 async fn give_up(
     tier: &Tier,
     connection: &mut MultiplexedConnection,
     namespace: &str,
-    before: u64,
+    since: u64,
 ) -> Result<(), SessionError> {
     let mut pipe = redis::pipe();
-    let generation = tier.new_generation().to_le_bytes();
-    pipe.cmd("SET")
-        .arg(keys::all(namespace))
-        .arg(&generation[..]);
-    pipe.arg("EX").arg(GENERATION_LIFE).ignore();
+    tier.set_generation(&mut pipe, &keys::all(namespace));
     publish(tier, &mut pipe, namespace, &Said::Everything);
     pipe.cmd("ZREMRANGEBYSCORE").arg(keys::members(namespace));
-    pipe.arg("-inf").arg(before).ignore();
+    pipe.arg("-inf").arg(since).ignore();
     Ok(pipe.exec_async(connection).await?)
 }
 

@@ -188,19 +188,6 @@ pub(in crate::admin) fn feeds(console: &Console) -> Table {
     }
 }
 
-/// What to read of the shared tier's counters.
-type ReadTier = fn(&TierCounters) -> &AtomicU64;
-
-const TIER_COUNTERS: &[(&str, ReadTier)] = &[
-    ("hits", |c| &c.hits),
-    ("misses", |c| &c.misses),
-    ("outdated", |c| &c.outdated),
-    ("stored", |c| &c.stored),
-    ("dropped", |c| &c.dropped),
-    ("failures", |c| &c.failures),
-    ("heard", |c| &c.heard),
-];
-
 /// `SHOW CACHE SHARED`: what several instances share; no row without it.
 pub(in crate::admin) fn shared(console: &Console) -> Table {
     let mut names = vec![
@@ -209,7 +196,8 @@ pub(in crate::admin) fn shared(console: &Console) -> Table {
         ("lag", 'N'),
         ("owed", 'q'),
     ];
-    names.extend(TIER_COUNTERS.iter().map(|(name, _)| (*name, 'q')));
+    let counted = TierCounters::default().all();
+    names.extend(counted.map(|(name, _)| (name, 'q')));
     names.extend([("openings", 'q'), ("losses", 'q'), ("trouble", 's')]);
     let now = console.now();
     let rows = console.pools().shared().tier.iter().map(|tier| {
@@ -231,8 +219,7 @@ pub(in crate::admin) fn shared(console: &Console) -> Table {
             lag.and_then(|lag| s(lag as f64 / 1000.0)),
             s(owed.sum::<usize>()),
         ];
-        let value = |(_, read): &(&str, ReadTier)| s(read(&tier.counters).load(Ordering::Relaxed));
-        row.extend(TIER_COUNTERS.iter().map(value));
+        row.extend(tier.counters.all().map(|(_, value)| s(value)));
         row.push(s(tier.breaker.openings()));
         row.push(s(tier.follow.counters.losses.load(Ordering::Relaxed)));
         row.push(tier.follow.trouble().map(|why| why.to_string()));

@@ -44,6 +44,16 @@ fn says(text: &str) -> String {
     parts.collect::<Vec<_>>().join("; ")
 }
 
+/// What is called, as `name/arguments`.
+fn calls(text: &str) -> Vec<String> {
+    let mentions = &facts(text).statements[0].mentions;
+    let each = mentions.calls.iter().map(|c| match c.arguments {
+        Some(n) => format!("{}/{n}", c.name),
+        None => format!("{}/?", c.name),
+    });
+    each.collect()
+}
+
 #[test]
 fn reads_and_their_relations() {
     for (text, expected) in [
@@ -287,14 +297,6 @@ fn what_may_commit() {
 
 #[test]
 fn what_is_called() {
-    let calls = |text: &str| -> Vec<String> {
-        let mentions = &facts(text).statements[0].mentions;
-        let each = mentions.calls.iter().map(|c| match c.arguments {
-            Some(n) => format!("{}/{n}", c.name),
-            None => format!("{}/?", c.name),
-        });
-        each.collect()
-    };
     assert_eq!(
         calls("select f(), g(1, 2), s.H((1), 2, k(3))"),
         ["f/0", "g/2", "s.h/3", "k/1"]

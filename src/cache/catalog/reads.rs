@@ -113,11 +113,7 @@ impl Catalog {
                     .filter(|_| depth < DEPTH_MAX)
                     .ok_or_else(opaque)?;
                 let read = facts.read.as_ref().map_err(|_| opaque())?;
-                let nowhere = SearchPath(Some([].into()));
-                for statement in &facts.statements {
-                    let mentions = &statement.mentions;
-                    self.expand(read, mentions, &nowhere, declared, closure, depth + 1)?;
-                }
+                self.definition(facts, read, declared, closure, depth + 1)?;
                 for oid in self.view_relations.get(&relation.oid).into_iter().flatten() {
                     let base = self.relations.get(oid).ok_or_else(opaque)?;
                     self.depend(base, declared, closure, depth + 1)?;
@@ -144,11 +140,30 @@ impl Catalog {
             if depth >= DEPTH_MAX {
                 return Err(Refusal::RowSecurity(relation.shown()));
             }
-            let nowhere = SearchPath(Some([].into()));
-            for statement in &policy.statements {
-                let mentions = &statement.mentions;
-                self.expand(read, mentions, &nowhere, declared, closure, depth + 1)?;
-            }
+            self.definition(policy, read, declared, closure, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// What a view or a policy is made of, in which every name is written in full.
+    fn definition(
+        &self,
+        facts: &Facts,
+        read: &Read,
+        declared: &Declared,
+        closure: &mut Closure,
+        depth: usize,
+    ) -> Result<(), Refusal> {
+        let nowhere = SearchPath(Some([].into()));
+        for statement in &facts.statements {
+            self.expand(
+                read,
+                &statement.mentions,
+                &nowhere,
+                declared,
+                closure,
+                depth,
+            )?;
         }
         Ok(())
     }

@@ -4,28 +4,24 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::asked::{Asked, Shape};
 use super::io_steps::Fill as Filled;
 use super::shared::{self, Looking};
 use super::{ClientTask, End, Phase, Step};
-use crate::cache::analysis::{Hint, leading_hint, strip_comments};
 use crate::cache::counters::{Bypass, count};
 use crate::cache::entry::{Age, Entry};
 use crate::cache::flight::{Flight, Flights, Lead, News, Part};
-use crate::cache::judged::Judged;
 use crate::cache::mark::Snapshot;
 use crate::cache::packed::Generations;
 use crate::cache::planted::{Bug, is_planted};
 use crate::cache::pool::PoolCache;
-use crate::cache::request::{self, What};
-use crate::cache::rules::Life;
+use crate::cache::request;
 use crate::client::info::{Control, Now};
 use crate::config::PoolMode;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::recording::{Recording, State};
-use crate::session::statement::Source;
 use crate::shared::Tier;
-use crate::sql;
 
 /// An answer that is being asked for, to be kept.
 #[derive(Debug)]
@@ -61,25 +57,6 @@ enum Outcome {
     Look(Looking),
 }
 
-/// The parts of a request that matters, without its bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    length: usize,
-    bound: bool,
-    pub describes: bool,
-    closes: bool,
-    pub named_portal: bool,
-}
-
-/// A request whose answer may be remembered.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// With a plan.
-    pub judged: Arc<Judged>,
-    life: Life,
-    pub shape: Shape,
-}
-
 impl ClientTask {
     /// A request needs an answer: from memory, from another client's request, or from the server.
     pub(super) fn ask(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
@@ -108,132 +85,24 @@ impl ClientTask {
             Outcome::Hit => Step::Again,
             Outcome::Server => self.begin_checkout(cx, now),
             Outcome::Look(looking) => {
-                if let Some(active) = &mut self.active {
-                    active.phase = Phase::Looking(Box::new(looking));
-                    active.settings = Some(self.pool.settings_now());
-                    active.began = Some(now.micros);
-                }
-                self.set_joined_deadline(now);
+                self.wait_in(Phase::Looking(Box::new(looking)), now);
                 Step::Again
             }
             Outcome::Wait(waiting) => {
-                if let Some(active) = &mut self.active {
-                    active.phase = Phase::Joined(Box::new(waiting));
-                    active.settings = Some(self.pool.settings_now());
-                    active.began = Some(now.micros);
-                }
-                self.set_joined_deadline(now);
+                self.wait_in(Phase::Joined(Box::new(waiting)), now);
                 self.watch_while_joined(cx)
             }
         }
     }
 
-    /// What is asked for, with its key in the task's: what its answer depends on, and how long it may
-    /// be given.
-    ///
-    /// # Errors
-    /// Why the answer can neither be looked for nor kept.
-    pub(super) fn identify(
-        &mut self,
-        cache: &Arc<PoolCache>,
-        now: Now,
-    ) -> Result<Option<Asked>, Bypass> {
-        let Some(active) = self.active.as_mut() else {
-            return Ok(None);
-        };
-        if !self.state.settings.allow_cache() || !self.state.pins.is_empty() {
-            return Err(Bypass::Off);
+    /// Somebody else is asked, while the statement's time runs.
+    fn wait_in(&mut self, phase: Phase, now: Now) {
+        if let Some(active) = &mut self.active {
+            active.phase = phase;
+            active.settings = Some(self.pool.settings_now());
+            active.began = Some(now.micros);
         }
-        let strings = self.state.seen.standard_conforming_strings();
-        let request = request::request(active.x.up.unscanned()).ok_or(Bypass::Protocol)?;
-        let key = &mut active.key;
-        cache.begin_key(key, &self.state.settings);
-        let (judged, hint, shape) = match request.what {
-            What::Query { text } => {
-                let hint = leading_hint(text);
-                let text = strip_comments(text, strings);
-                key.part(&text);
-                let shape = Shape {
-                    length: request.length,
-                    bound: false,
-                    describes: true,
-                    closes: false,
-                    named_portal: false,
-                };
-                (
-                    cache.judge(&text, strings, &self.state.settings),
-                    hint,
-                    shape,
-                )
-            }
-            What::Bound {
-                statement,
-                values,
-                describes,
-                closes,
-                named_portal,
-            } => {
-                let statement = self.state.statement(statement).ok_or(Bypass::Statement)?;
-                let Source::Parse { query, types } = &statement.source else {
-                    return Err(Bypass::Statement);
-                };
-                if statement.effects.is_some() || statement.answer.is_some() {
-                    return Err(Bypass::Statement);
-                }
-                let each = request::values(values).ok_or(Bypass::Protocol)?;
-                if each.iter().any(|v| sql::names_datetime(v)) {
-                    return Err(Bypass::DateWord);
-                }
-                let text = strip_comments(query, strings);
-                key.part(&text);
-                key.part(types);
-                key.part(values);
-                let shape = Shape {
-                    length: request.length,
-                    bound: true,
-                    describes,
-                    closes,
-                    named_portal,
-                };
-                let hint = leading_hint(query);
-                (
-                    cache.judge_statement(&statement.judged, &text, strings, &self.state.settings),
-                    hint,
-                    shape,
-                )
-            }
-        };
-        active.x.judged = Some((cache.space.schema(), Arc::clone(&judged)));
-        if hint == Some(Hint::NoCache) {
-            return Err(Bypass::Off);
-        }
-        let Ok(plan) = &judged.read else {
-            judged.count_refusal();
-            return Err(Bypass::Refused);
-        };
-        let application_name = self.info.application_name.as_deref().unwrap_or_default();
-        let life = cache
-            .rules
-            .life(&plan.rules, &self.info.user, application_name);
-        let mut life = life.ok_or(Bypass::Off)?;
-        if let Some(Hint::Cache { ttl: Some(ttl) }) = hint {
-            life.ttl = ttl;
-        }
-        cache.is_used();
-        let millis = now.millis();
-        let tier = self.pool.shared().tier.as_ref();
-        if !cache.space.follow.allows(millis) || tier.is_some_and(|t| !t.follow.allows(millis)) {
-            return Err(Bypass::Feed);
-        }
-        if !cache.space.follow.covers(&plan.marks) {
-            return Err(Bypass::NotFollowed);
-        }
-        key.finish(&cache.store.hasher);
-        Ok(Some(Asked {
-            judged,
-            life,
-            shape,
-        }))
+        self.set_joined_deadline(now);
     }
 
     /// # Errors
@@ -423,19 +292,7 @@ impl ClientTask {
         let Some(request) = request::request(active.x.up.unscanned()) else {
             return Step::Again;
         };
-        let (bound, describes, closes) = match request.what {
-            What::Query { .. } => (false, true, false),
-            What::Bound {
-                describes, closes, ..
-            } => (true, describes, closes),
-        };
-        let shape = Shape {
-            length: request.length,
-            bound,
-            describes,
-            closes,
-            named_portal: false,
-        };
+        let shape = Shape::of(&request);
         self.give(cache, entry, shape, b'I', now);
         Step::Again
     }

@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use super::asked::Shape;
 use super::cached::Fill;
 use super::{ClientTask, Phase, Step};
 use crate::cache::entry::Entry;
 use crate::cache::packed::{Generations, Packed};
 use crate::cache::pool::PoolCache;
-use crate::cache::request::{self, What};
+use crate::cache::request;
 use crate::client::info::Now;
 use crate::session::recording::Recording;
 use crate::shared::{Looked, Tier, unix_millis};
@@ -70,8 +71,7 @@ impl ClientTask {
             return self.give_landed(&fill.cache, &entry, now);
         }
         match looked.found.and_then(|packed| unpack(&fill, packed, now)) {
-            Some(entry) if self.is_enough(&entry) => {
-                let mut entry = entry;
+            Some(mut entry) if self.is_enough(&entry) => {
                 entry.generations = looked.generations;
                 let entry = Arc::new(entry);
                 fill.cache.store.put(fill.hash, Arc::clone(&entry));
@@ -89,10 +89,7 @@ impl ClientTask {
     fn is_enough(&self, entry: &Entry) -> bool {
         let active = self.active.as_ref();
         let request = active.and_then(|a| request::request(a.x.up.unscanned()));
-        let describes = request.is_none_or(|r| match r.what {
-            What::Query { .. } => true,
-            What::Bound { describes, .. } => describes,
-        });
+        let describes = request.is_none_or(|r| Shape::of(&r).describes);
         entry.snapshot.holds() && (entry.description.is_some() || !describes)
     }
 

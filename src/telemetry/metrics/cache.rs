@@ -189,17 +189,8 @@ pub fn render(console: &Console, pools: &[Arc<Pool>], recorder: &impl Recorder) 
         let count = |what: &'static str, value| {
             counter(total, vec![Label::new("what", what)], value);
         };
-        let each = [
-            ("hits", &tier.counters.hits),
-            ("misses", &tier.counters.misses),
-            ("outdated", &tier.counters.outdated),
-            ("stored", &tier.counters.stored),
-            ("dropped", &tier.counters.dropped),
-            ("failures", &tier.counters.failures),
-            ("heard", &tier.counters.heard),
-        ];
-        for (what, value) in each {
-            count(what, value.load(Ordering::Relaxed));
+        for (what, value) in tier.counters.all() {
+            count(what, value);
         }
         count("breaker_openings", tier.breaker.openings());
         let followed = tier.is_connected() && tier.follow.allows(now);

@@ -81,14 +81,6 @@ fn settings_are_found_wherever_they_are_read() {
 
 #[test]
 fn calls_are_found_with_all_their_arguments() {
-    let calls = |text: &str| -> Vec<String> {
-        let mentions = &facts(text).statements[0].mentions;
-        let each = mentions.calls.iter().map(|c| match c.arguments {
-            Some(n) => format!("{}/{n}", c.name),
-            None => format!("{}/?", c.name),
-        });
-        each.collect()
-    };
     // Keywords that name functions, too.
     assert_eq!(
         calls("select left('abc', 1), right(a, 2)"),
