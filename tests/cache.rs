@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "cache/rules.rs"]
+mod rules;
+
 use std::time::Duration;
 
 use support::operate::{Row, until};
@@ -520,57 +523,6 @@ fn a_read_that_a_write_overtakes_is_not_remembered() {
 }
 
 #[test]
-fn time_to_live_hints_and_switches() {
-    let cached = Cached::with("ttl = '3s'", "");
-    let mut client = cached.client();
-    let mut direct = cached.pg.client();
-    let read = "select n from plain where id = 1";
-    cached.assert_hit(&mut client, read);
-    // A change made elsewhere is seen when the time is over.
-    direct.query("update plain set n = 99 where id = 1");
-    assert_eq!(client.query(read).value(), "10");
-    until("its time is over", || client.query(read).value() == "99");
-    assert!(cached.count("expired") >= 1);
-    cached.assert_never(&mut client, &format!("/* pgweir: no-cache */ {read}"));
-    let longer = format!("/* pgweir: cache ttl=1h */ {read} and n > 0");
-    cached.assert_hit(&mut client, &longer);
-    // A comment that differs each time makes no difference.
-    assert!(
-        cached
-            .ask(&mut client, &format!("{read} and n > 0 /* trace 1 */"))
-            .1
-    );
-    client.query("set pgweir.cache = off");
-    cached.assert_never(&mut client, read);
-    client.query("set pgweir.cache = on");
-    cached.assert_hit(&mut client, read);
-    client.query("reset pgweir.cache");
-    cached.assert_hit(&mut client, read);
-    // What an operator says.
-    let answer = cached.weir.console().query("CACHE FLUSH TABLE plain");
-    assert_eq!(answer.tags(), "CZ");
-    assert!(!cached.ask(&mut client, read).1);
-    cached.assert_hit(&mut client, read);
-    cached.weir.console().query("CACHE FLUSH DATABASE postgres");
-    assert!(!cached.ask(&mut client, read).1);
-    cached.assert_hit(&mut client, read);
-    cached.weir.console().query("CACHE FLUSH");
-    assert!(!cached.ask(&mut client, read).1);
-    let why = cached.why("select now()");
-    assert_eq!(
-        (&*why[0]["cacheable"], &*why[0]["reason"]),
-        ("no", "stable_function")
-    );
-    let why = cached.why("select * from simple_view");
-    assert_eq!(
-        (&*why[0]["cacheable"], &*why[0]["reads"]),
-        ("yes", "public.plain")
-    );
-    let why = cached.why("delete from customers");
-    assert!(why[0]["writes"].contains("public.lines"), "{why:?}");
-}
-
-#[test]
 fn temporary_tables_and_pins_go_past_it() {
     let cached = Cached::start();
     let (mut one, mut two) = (cached.client(), cached.client());
@@ -637,36 +589,6 @@ fn another_pool_of_the_same_database_is_followed() {
             assert_eq!(reader.query("select n from t").value(), now, "{database}");
         }
     }
-}
-
-#[test]
-fn what_the_operator_says_counts() {
-    let cache = "rules = [{ tables = ['public.customers'], enabled = false }, \
-                 { query = 'mat', users = ['amy'], enabled = false }, { query = 'brief', ttl = '1s' }]\n\
-                 functions = { stable_reader = { reads = ['public.plain'] }, \
-                 'public.audit_it' = { writes = ['audit'] } }\n\
-                 tables = { defaulted = { writes = ['audit'] } }";
-    let cached = Cached::with(cache, "");
-    let mut client = cached.client();
-    cached.assert_never(&mut client, "select * from customers");
-    cached.assert_never(&mut client, "select 1 from plain, customers");
-    cached.assert_hit(&mut client, "select * from mat");
-    let brief = "select n as brief from plain where id = 1";
-    cached.assert_hit(&mut client, brief);
-    std::thread::sleep(Duration::from_millis(1200));
-    assert!(!cached.ask(&mut client, brief).1, "its time is over");
-    // A STABLE function is remembered until what it reads has changed.
-    cached.assert_hit(&mut client, "select stable_reader()");
-    let before = client.query("select stable_reader()").value();
-    client.query("insert into plain values (300, 3)");
-    assert_ne!(client.query("select stable_reader()").value(), before);
-    // A trigger of which is known what it writes makes nothing else forgotten.
-    cached.assert_hit(&mut client, "select * from orders");
-    cached.assert_hit(&mut client, "select count(*) from audit");
-    client.query("insert into watched values (3)");
-    assert!(cached.ask(&mut client, "select * from orders").1);
-    assert!(!cached.ask(&mut client, "select count(*) from audit").1);
-    cached.weir.assert_quiet();
 }
 
 #[test]

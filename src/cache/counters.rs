@@ -42,6 +42,8 @@ pub struct Counters {
     pub hits_in_block: AtomicU64,
     /// Of the hits, those whose time to live was over while somebody got a new one.
     pub stale_hits: AtomicU64,
+    /// Of the hits, those that were errors.
+    pub error_hits: AtomicU64,
     pub misses: AtomicU64,
     /// Waited for another's miss, and got its answer.
     pub joined: AtomicU64,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mark::Snapshot;
 use super::packed::Generations;
+use crate::session::recording::Ending;
 
 /// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the store's
 /// tables and queues. `tests/cache_memory.rs` holds it to what is measured.
@@ -14,8 +15,9 @@ pub struct Entry {
     pub key: Box<[u8]>,
     /// RowDescription, if it was asked for.
     pub description: Option<Box<[u8]>>,
-    /// DataRows and CommandComplete.
+    /// DataRows and CommandComplete or ErrorResponse.
     pub rows: Box<[u8]>,
+    pub ending: Ending,
     pub snapshot: Snapshot,
     /// By which it can be checked whether other instances have changed something.
     pub generations: Option<Generations>,
@@ -55,6 +57,7 @@ impl Entry {
             key,
             description,
             rows,
+            ending: Ending::Complete,
             snapshot,
             generations: None,
             filled,
@@ -71,6 +74,13 @@ impl Entry {
         let generations = self.generations.as_ref().map_or(0, |g| g.len() * 16);
         let answer = description + self.rows.len();
         OVERHEAD + self.key.len() + answer + self.snapshot.weight() + generations
+    }
+
+    /// Whether it is all that is asked for by a request that wants a description, or none.
+    pub fn is_enough(&self, describes: bool) -> bool {
+        // Where binding has failed, nothing is described.
+        let never = self.ending == Ending::Error { bound: false };
+        !describes || self.description.is_some() || never
     }
 
     /// Asked by one who will get a new one if it is [`Age::Over`].

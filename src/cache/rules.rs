@@ -27,6 +27,10 @@ pub struct Rules {
 pub struct Life {
     pub ttl: Duration,
     pub stale: Duration,
+    /// Of an error; zero: not at all.
+    pub errors: Duration,
+    /// Not for later: only those who ask while it is being asked for are given it.
+    pub passing: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,8 @@ impl Rules {
             default: Life {
                 ttl: settings.ttl,
                 stale: settings.stale_while_revalidate,
+                errors: Duration::ZERO,
+                passing: false,
             },
             rules: rules.collect(),
             made_of: settings.clone(),
@@ -128,9 +134,12 @@ impl Rules {
         let Some(rule) = rules.map(|r| &r.says).find(fits) else {
             return Some(self.default);
         };
-        rule.enabled.unwrap_or(true).then(|| Life {
+        let enabled = rule.enabled.unwrap_or(true);
+        (enabled || rule.coalesce).then(|| Life {
             ttl: rule.ttl.unwrap_or(self.default.ttl),
             stale: rule.stale_while_revalidate.unwrap_or(self.default.stale),
+            errors: rule.errors,
+            passing: !enabled,
         })
     }
 }
@@ -169,6 +178,12 @@ mod tests {
         for (text, expected) in [
             ("rules = [{ query = '(' }]", "rule 1: query"),
             ("rules = [{ ttl = 0 }]", "rule 1: ttl"),
+            ("rules = [{ coalesce = true }]", "rule 1: coalesce"),
+            (
+                "rules = [{ enabled = false, errors = 5 }]",
+                "rule 1: errors",
+            ),
+            ("rules = [{ errors = 'x' }]", "rules"),
             ("rules = [{ tabels = ['x'] }]", "unknown field"),
             ("functions = { f = { writs = [] } }", "unknown field"),
         ] {

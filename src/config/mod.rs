@@ -403,6 +403,11 @@ pub struct CacheRule {
     pub enabled: Option<bool>,
     pub ttl: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
+    /// How long an error may be given that the data is the reason of; zero: it is not remembered.
+    pub errors: Duration,
+    /// Although nothing is remembered, those who ask while the same is being asked for share the
+    /// answer.
+    pub coalesce: bool,
 }
 
 /// What a function does that the server's catalogs do not tell.

@@ -187,6 +187,8 @@ pub(super) struct CacheRule {
     pub enabled: Option<bool>,
     pub ttl: Option<Interval>,
     pub stale_while_revalidate: Option<Interval>,
+    pub errors: Option<Interval>,
+    pub coalesce: Option<bool>,
 }
 
 /// `[pools.NAME.cache.functions.FUNCTION]`.

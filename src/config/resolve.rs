@@ -159,6 +159,8 @@ fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
         enabled: rule.enabled,
         ttl: rule.ttl.map(Duration::from),
         stale_while_revalidate: rule.stale_while_revalidate.map(Duration::from),
+        errors: rule.errors.map(Duration::from).unwrap_or_default(),
+        coalesce: rule.coalesce.unwrap_or_default(),
     }));
     for (name, function) in raw.functions.into_iter().flatten() {
         let declared = FunctionDeclaration {

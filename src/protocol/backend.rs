@@ -31,6 +31,8 @@ pub struct ErrorFields<'a> {
     pub message: &'a [u8],
     /// Source routine: not translated, unlike the message.
     pub routine: &'a [u8],
+    /// Where in the text, from 1; empty if nowhere.
+    pub position: &'a [u8],
 }
 
 /// Reads what is there; an absent field is empty (servers may omit any of them).
@@ -50,6 +52,7 @@ pub fn error_fields(mut body: &[u8]) -> ErrorFields<'_> {
             b'C' => fields.code = value,
             b'M' => fields.message = value,
             b'R' => fields.routine = value,
+            b'P' => fields.position = value,
             _ => {}
         }
         body = rest;

@@ -1,5 +1,17 @@
 //! The reply to one request, taken down while it passes, if it is of the kind that can be given
-//! again: rows and nothing else.
+//! again: rows and nothing else, or, where that is wanted, an error that the data is the reason of.
+
+use crate::protocol::backend::error_fields;
+use crate::protocol::frame::HEADER;
+
+/// How a reply ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    #[default]
+    Complete,
+    /// With an ErrorResponse, after BindComplete or instead of it.
+    Error { bound: bool },
+}
 
 /// Frames of a reply, as the client got them.
 #[derive(Debug)]
@@ -7,10 +19,15 @@ pub struct Recording {
     state: State,
     /// RowDescription.
     description: Vec<u8>,
-    /// DataRows and CommandComplete.
+    /// DataRows and CommandComplete or ErrorResponse.
     rows: Vec<u8>,
     /// Bytes, of all together.
     limit: usize,
+    /// Errors are taken down, too.
+    errors: bool,
+    /// BindComplete has come.
+    bound: bool,
+    ending: Ending,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +42,16 @@ pub enum State {
 }
 
 impl Recording {
-    pub fn new(limit: usize) -> Recording {
+    /// Of at most `limit` bytes; errors spoil it unless they are wanted.
+    pub fn new(limit: usize, errors: bool) -> Recording {
         Recording {
             state: State::Running,
             description: Vec::new(),
             rows: Vec::new(),
             limit,
+            errors,
+            bound: false,
+            ending: Ending::Complete,
         }
     }
 
@@ -59,7 +80,8 @@ impl Recording {
         let tag = message.first().copied().unwrap_or_default();
         match (self.state, tag) {
             (State::Done | State::Spoiled, _) => {}
-            (State::Running, b'1' | b'2') | (State::Complete, b'3') => {}
+            (State::Running, b'1') | (State::Complete, b'3') => {}
+            (State::Running, b'2') => self.bound = true,
             (State::Running, b'T') if self.has_room(message.len()) => {
                 self.description.extend_from_slice(message);
             }
@@ -70,9 +92,20 @@ impl Recording {
                 self.rows.extend_from_slice(message);
                 self.state = State::Complete;
             }
+            (State::Running, b'E')
+                if self.errors && self.has_room(message.len()) && comes_again(message) =>
+            {
+                self.rows.extend_from_slice(message);
+                self.ending = Ending::Error { bound: self.bound };
+                self.state = State::Complete;
+            }
             (State::Complete, b'Z') if message.ends_with(b"I") => self.state = State::Done,
             _ => self.spoil(),
         }
+    }
+
+    pub fn ending(&self) -> Ending {
+        self.ending
     }
 
     /// The description, if there was one, and the rest.
@@ -83,12 +116,19 @@ impl Recording {
     }
 }
 
+/// Whether an ErrorResponse is one that the same request on the same data gets again: a fault of the
+/// data (SQLSTATE classes 21 and 22), at no position of the text, whose comments do not count.
+fn comes_again(message: &[u8]) -> bool {
+    let fields = error_fields(message.get(HEADER..).unwrap_or_default());
+    matches!(fields.code, [b'2', b'1' | b'2', ..]) && fields.position.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn see(messages: &[&[u8]], limit: usize) -> Recording {
-        let mut recording = Recording::new(limit);
+        let mut recording = Recording::new(limit, false);
         messages.iter().for_each(|m| recording.see(m));
         recording
     }
@@ -102,6 +142,7 @@ mod tests {
     fn rows_can_be_given_again() {
         let done = see(&[b"2\0\0\0\x04", T, D, D, C, READY], 1000);
         assert_eq!(done.state(), State::Done);
+        assert_eq!(done.ending(), Ending::Complete);
         let (description, rows) = done.into_parts();
         assert_eq!(description.as_deref(), Some(T));
         assert_eq!(&*rows, [D, D, C].concat());
@@ -109,6 +150,42 @@ mod tests {
         let none = see(&[C, b"3\0\0\0\x04", READY], 1000);
         assert_eq!(none.state(), State::Done);
         assert_eq!(none.into_parts(), (None, C.into()));
+    }
+
+    #[test]
+    fn errors_of_the_data_can_be_if_that_is_wanted() {
+        const BOUND: &[u8] = b"2\0\0\0\x04";
+        let error = |fields: &str| {
+            let mut message = b"E".to_vec();
+            message.extend((fields.len() as u32 + 4).to_be_bytes());
+            message.extend(fields.bytes());
+            message
+        };
+        let see = |messages: &[&[u8]], errors| {
+            let mut recording = Recording::new(1000, errors);
+            messages.iter().for_each(|m| recording.see(m));
+            recording
+        };
+        let zero = error("SERROR\0C22012\0Mdivision by zero\0\0");
+        let done = see(&[BOUND, T, D, &zero, READY], true);
+        assert_eq!(done.state(), State::Done);
+        assert_eq!(done.ending(), Ending::Error { bound: true });
+        let (description, rows) = done.into_parts();
+        assert_eq!(description.as_deref(), Some(T));
+        assert_eq!(&*rows, [D, &zero].concat());
+        let unbound = see(&[&zero, READY], true);
+        assert_eq!(unbound.ending(), Ending::Error { bound: false });
+        assert_eq!(see(&[T, &zero, READY], false).state(), State::Spoiled);
+        for other in [
+            "C57014\0Mcanceling\0\0",
+            "C42P01\0Mno such table\0\0",
+            "C22P02\0P8\0Minvalid\0\0",
+            "Mno code\0\0",
+            "",
+        ] {
+            let seen = see(&[&error(other), READY], true);
+            assert_eq!(seen.state(), State::Spoiled, "{other:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ const COUNTERS: &[(&str, Read)] = &[
     ("unfit", |c| &c.unfit),
     ("outdated", |c| &c.outdated),
     ("expired", |c| &c.expired),
+    ("error_hits", |c| &c.error_hits),
 ];
 
 /// `SHOW CACHE`: one row a pool, and one for what they share.

@@ -120,7 +120,9 @@ impl ClientTask {
             .rules
             .life(&plan.rules, &self.info.user, application_name);
         let mut life = life.ok_or(Bypass::Off)?;
-        if let Some(Hint::Cache { ttl: Some(ttl) }) = hint {
+        if let Some(Hint::Cache { ttl: Some(ttl) }) = hint
+            && !life.passing
+        {
             life.ttl = ttl;
         }
         cache.is_used();

@@ -9,6 +9,7 @@ use crate::cache::entry::Age;
 use crate::client::info::Now;
 use crate::config::PoolMode;
 use crate::session::detached;
+use crate::session::recording::Ending;
 
 impl ClientTask {
     /// Answers the next request if it is a read that is remembered; nothing is asked for otherwise,
@@ -80,8 +81,11 @@ impl ClientTask {
         let Some(entry) = cache.store.get(&active.key) else {
             return false;
         };
-        let whole = entry.description.is_some() || !asked.shape.describes;
-        if !(whole && entry.snapshot.holds() && entry.age(now.millis()) == Age::Fresh) {
+        let failed = entry.ending != Ending::Complete;
+        if failed || asked.life.passing || !entry.is_enough(asked.shape.describes) {
+            return false;
+        }
+        if !(entry.snapshot.holds() && entry.age(now.millis()) == Age::Fresh) {
             return false;
         }
         active.x.judged = None;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::asked::{Asked, Shape};
 use super::io_steps::Fill as Filled;
@@ -16,11 +17,12 @@ use crate::cache::packed::Generations;
 use crate::cache::planted::{Bug, is_planted};
 use crate::cache::pool::PoolCache;
 use crate::cache::request;
+use crate::cache::rules::Life;
 use crate::client::info::{Control, Now};
 use crate::config::PoolMode;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
-use crate::session::recording::{Recording, State};
+use crate::session::recording::{Ending, Recording, State};
 use crate::shared::Tier;
 
 /// An answer that is being asked for, to be kept.
@@ -30,8 +32,7 @@ pub(super) struct Fill {
     pub(super) key: Box<[u8]>,
     pub(super) hash: u128,
     pub(super) snapshot: Snapshot,
-    pub(super) ttl: u64,
-    pub(super) stale: u64,
+    pub(super) life: Life,
     began: u64,
     /// Others wait for it.
     pub(super) lead: Option<Lead>,
@@ -127,19 +128,21 @@ impl ClientTask {
         let key = &active.key;
         let millis = now.millis();
         let tier = self.pool.shared().tier.as_ref();
-        if cache.admission.is_new(key.hash()) {
+        if !life.passing && cache.admission.is_new(key.hash()) {
             count(&cache.counters.misses);
             return Ok(Outcome::Server);
         }
         // To be given if others have not changed anything.
         let mut held = None;
-        if let Some(entry) = cache.store.get(key) {
+        if !life.passing
+            && let Some(entry) = cache.store.get(key)
+        {
             if !entry.snapshot.holds() {
                 if entry.snapshot.is_outdated() {
                     count(&cache.counters.outdated);
                     cache.store.forget(key);
                 }
-            } else if shape.describes && entry.description.is_none() {
+            } else if !entry.is_enough(shape.describes) {
                 // It was asked for without its description.
             } else {
                 match entry.age(millis) {
@@ -159,7 +162,7 @@ impl ClientTask {
             return Err(Bypass::Pending);
         };
         let strict = tier.is_some_and(|t| t.is_strict());
-        if held.is_none() {
+        if held.is_none() && !life.passing {
             count(&cache.counters.misses);
             cache.admission.miss();
         }
@@ -175,7 +178,8 @@ impl ClientTask {
         };
         active.alone = false;
         let most = cache.rules.max_entry_size;
-        let asked = tier.filter(|_| lead.is_some() || strict).and_then(|tier| {
+        let looks = !life.passing && (lead.is_some() || strict);
+        let asked = tier.filter(|_| looks).and_then(|tier| {
             let marks = snapshot.marks();
             tier.look(&cache.space, marks, key.bytes(), most, millis)
         });
@@ -184,8 +188,7 @@ impl ClientTask {
             key: key.bytes().into(),
             hash: key.hash(),
             snapshot,
-            ttl: life.ttl.as_millis() as u64,
-            stale: life.stale.as_millis() as u64,
+            life,
             began: now.micros,
             lead,
             generations: None,
@@ -193,11 +196,14 @@ impl ClientTask {
         if let Some(asked) = asked {
             return Ok(Outcome::Look(Looking::new(asked, fill, held)));
         }
-        if strict {
+        if strict && !life.passing {
             // Nothing can be checked.
             return Err(Bypass::Feed);
         }
-        active.x.recording = Some(Box::new(Recording::new(most)));
+        if life.passing {
+            cache.counters.bypass(Bypass::Off);
+        }
+        active.x.recording = Some(Box::new(fill.recording()));
         active.fill = Some(fill);
         Ok(Outcome::Server)
     }
@@ -217,9 +223,11 @@ impl ClientTask {
         active.x.up.skip(shape.length);
         active.alone = false;
         let out = active.x.down.insert();
-        if shape.bound {
+        let bound = shape.bound && entry.ending != Ending::Error { bound: false };
+        if bound {
             out.extend_from_slice(encode::BIND_COMPLETE);
-        } else {
+        }
+        if !shape.bound {
             // A simple query ends the unnamed statement.
             self.state.end_unnamed();
         }
@@ -229,13 +237,18 @@ impl ClientTask {
             out.extend_from_slice(description);
         }
         out.extend_from_slice(&entry.rows);
-        if shape.closes {
+        let failed = entry.ending != Ending::Complete;
+        if shape.closes && !failed {
+            // After an error, all up to Sync is passed over.
             out.extend_from_slice(encode::CLOSE_COMPLETE);
         }
         encode::ready_for_query(out, status);
         entry.hit();
         cache.admission.hit();
         count(&cache.counters.hits);
+        if failed {
+            count(&cache.counters.error_hits);
+        }
         let age = now.millis().saturating_sub(entry.filled);
         let ages = &cache.counters.age_at_hit;
         ages.fetch_add(age, std::sync::atomic::Ordering::Relaxed);
@@ -361,17 +374,27 @@ impl ClientTask {
 }
 
 impl Fill {
+    pub(super) fn recording(&self) -> Recording {
+        let errors = !self.life.errors.is_zero();
+        Recording::new(self.cache.rules.max_entry_size, errors)
+    }
+
     fn keep(self, recording: Recording, now: Now, tier: Option<&Arc<Tier>>) {
         let counters = &self.cache.counters;
         let micros = now.micros.saturating_sub(self.began);
         counters
             .fill_micros
             .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+        let ending = recording.ending();
         let (description, rows) = recording.into_parts();
+        let (ttl, stale) = match ending {
+            Ending::Complete => (self.life.ttl, self.life.stale),
+            Ending::Error { .. } => (self.life.errors, Duration::ZERO),
+        };
         // The answer is as old as the question.
         let filled = self.began / 1000;
-        let expires = filled + self.ttl;
-        let times = [filled, expires, expires + self.stale];
+        let expires = filled + ttl.as_millis() as u64;
+        let times = [filled, expires, expires + stale.as_millis() as u64];
         let holds = self.snapshot.holds() || is_planted(Bug::NoOverlap);
         let snapshot = match Snapshot::take(self.snapshot.marks()) {
             Some(now) if is_planted(Bug::NoOverlap) => now,
@@ -379,11 +402,16 @@ impl Fill {
         };
         let mut entry = Entry::new(self.key, description, rows, snapshot, times);
         entry.generations = self.generations.clone();
+        entry.ending = ending;
         let entry = Arc::new(entry);
-        if holds {
+        if self.life.passing {
+            // For those who wait only.
+        } else if holds {
             self.cache.store.put(self.hash, Arc::clone(&entry));
             count(&counters.stored);
-            if let (Some(tier), Some(generations)) = (tier, self.generations) {
+            if let (Some(tier), Some(generations), Ending::Complete) =
+                (tier, self.generations, ending)
+            {
                 shared::give_away(tier, &self.cache, &entry, generations, now);
             }
         } else {

@@ -15,7 +15,6 @@ use crate::cache::packed::{Generations, Packed};
 use crate::cache::pool::PoolCache;
 use crate::cache::request;
 use crate::client::info::Now;
-use crate::session::recording::Recording;
 use crate::shared::{Looked, Tier, unix_millis};
 
 /// A question to the shared tier, and what is to be done if it has nothing.
@@ -90,7 +89,7 @@ impl ClientTask {
         let active = self.active.as_ref();
         let request = active.and_then(|a| request::request(a.x.up.unscanned()));
         let describes = request.is_none_or(|r| Shape::of(&r).describes);
-        entry.snapshot.holds() && (entry.description.is_some() || !describes)
+        entry.snapshot.holds() && entry.is_enough(describes)
     }
 
     fn ask_server(
@@ -101,9 +100,8 @@ impl ClientTask {
         now: Now,
     ) -> Step {
         if let Some(active) = self.active.as_mut() {
-            let most = fill.cache.rules.max_entry_size;
             fill.generations = generations;
-            active.x.recording = Some(Box::new(Recording::new(most)));
+            active.x.recording = Some(Box::new(fill.recording()));
             active.fill = Some(fill);
         }
         self.begin_checkout(cx, now)
@@ -115,8 +113,12 @@ fn unpack(fill: &Fill, packed: Packed, now: Now) -> Option<Entry> {
     let [filled, expires, stale_until] = packed.times;
     let age = unix_millis().saturating_sub(filled);
     // Neither the rules of the one who stored it nor our own may be overdone.
-    let life = expires.saturating_sub(filled).min(fill.ttl);
-    let stale = stale_until.saturating_sub(expires).min(fill.stale);
+    let life = expires
+        .saturating_sub(filled)
+        .min(fill.life.ttl.as_millis() as u64);
+    let stale = stale_until
+        .saturating_sub(expires)
+        .min(fill.life.stale.as_millis() as u64);
     if age >= life {
         return None;
     }

@@ -82,6 +82,21 @@ impl Checks<'_, '_> {
                 let problem = format!("rule {}: query is no regular expression: {error}", n + 1);
                 self.problems.add(&key("rules"), problem);
             }
+            let off = rule.enabled == Some(false);
+            if rule.coalesce && !off {
+                let problem = format!(
+                    "rule {}: coalesce is for enabled = false; what is remembered is asked for once anyway",
+                    n + 1
+                );
+                self.problems.add(&key("rules"), problem);
+            }
+            if off && !rule.errors.is_zero() {
+                let problem = format!(
+                    "rule {}: errors and enabled = false exclude each other",
+                    n + 1
+                );
+                self.problems.add(&key("rules"), problem);
+            }
             if rule.ttl.is_some_and(|ttl| ttl.is_zero()) {
                 let problem = format!(
                     "rule {}: ttl must be more than 0; enabled = false is for no cache",

@@ -38,6 +38,12 @@ const COUNTERS: &[CacheCounter] = &[
         value: |c| &c.stale_hits,
     },
     CacheCounter {
+        name: "pgweir_cache_error_hits_total",
+        help: "Of the hits, those that were errors.",
+        unit: None,
+        value: |c| &c.error_hits,
+    },
+    CacheCounter {
         name: "pgweir_cache_misses_total",
         help: "Requests that could be answered from memory, but nothing was there.",
         unit: None,
