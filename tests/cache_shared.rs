@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::operate::{Row, until};
 use support::redis::Redis;
-use support::{Pgweir, Postgres, Wire};
+use support::{Pgweir, Postgres, Wire, query};
 
 /// `max_lag`, in seconds.
 const LAG: f64 = 1.0;
@@ -267,6 +267,44 @@ fn a_dead_instance_holds_the_others_up_for_a_while_and_a_leaving_one_does_not() 
     });
     fleet.wait(&fleet.weirs[0], "connected");
     assert!(fleet.weirs[0].log().contains("everything is forgotten"));
+}
+
+#[test]
+fn what_several_were_writing_when_they_died_is_remembered_again() {
+    let settings = format!(
+        "max_lag = '{LAG}s'\nmember_timeout = '3s'\ntimeout = '1s'\nconsistency = 'strict'"
+    );
+    let mut fleet = Fleet::with(4, &settings, "");
+    let mut writers = Vec::new();
+    let reads = ["busy", "calm", "rare"].map(|table| format!("select n from {table}"));
+    for (weir, table) in fleet.weirs[1..].iter().zip(["busy", "calm", "rare"]) {
+        let update = format!("update {table} set n = 1 where (select pg_sleep(100)) is not null");
+        let mut writer = weir.client();
+        writer.send(&query(&update)).unwrap();
+        writers.push(writer);
+        fleet.pg.client().wait_for(
+            &format!("select count(*) from pg_stat_activity where query = '{update}'"),
+            "1",
+        );
+    }
+    let survivor = &fleet.weirs[0];
+    let mut client = survivor.client();
+    let before = hits(survivor);
+    for _ in 0..3 {
+        reads.iter().for_each(|read| drop(client.query(read)));
+    }
+    assert_eq!(hits(survivor), before, "somebody is writing to them");
+    for mut dying in fleet.weirs.drain(1..).collect::<Vec<_>>() {
+        dying.child.kill().unwrap();
+    }
+    let survivor = &fleet.weirs[0];
+    for read in &reads {
+        until("it is remembered again", || {
+            let before = hits(survivor);
+            client.query(read);
+            hits(survivor) > before
+        });
+    }
 }
 
 #[test]
