@@ -20,11 +20,13 @@ pub enum Bypass {
     Refused,
     /// The feed of writes made elsewhere is lost or late.
     Feed,
+    /// Answers to this statement are hardly ever asked for twice; only some are looked for.
+    Cold,
     /// That feed does not report changes of a relation that the answer depends on.
     NotFollowed,
 }
 
-pub const BYPASSES: [(Bypass, &str); 8] = [
+pub const BYPASSES: [(Bypass, &str); 9] = [
     (Bypass::Pending, "pending"),
     (Bypass::Off, "off"),
     (Bypass::Protocol, "protocol"),
@@ -32,6 +34,7 @@ pub const BYPASSES: [(Bypass, &str); 8] = [
     (Bypass::Statement, "statement"),
     (Bypass::Refused, "refused"),
     (Bypass::Feed, "feed"),
+    (Bypass::Cold, "cold"),
     (Bypass::NotFollowed, "not_followed"),
 ];
 

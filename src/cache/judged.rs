@@ -9,6 +9,7 @@ use super::facts::{Facts, Refusal, Says, StatementFacts};
 use super::mark::{Mark, Marks};
 use super::rules::Fitting;
 use super::space::Space;
+use super::worth::Worth;
 use super::writes::Change;
 
 /// Rows of some tables, but not the tables themselves.
@@ -26,6 +27,7 @@ pub struct Judged {
     pub begins: bool,
     /// How often it was looked for in vain, for the console.
     pub refused: AtomicU64,
+    pub worth: Worth,
 }
 
 /// What one statement does to the data.
@@ -82,6 +84,7 @@ impl Judged {
             read,
             begins: verdict.begins,
             refused: AtomicU64::new(0),
+            worth: Worth::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl Judged {
             read: Err(Refusal::NoCatalog),
             begins: facts.begins,
             refused: AtomicU64::new(0),
+            worth: Worth::default(),
         }
     }
 
@@ -129,6 +133,7 @@ impl Judged {
             },
             begins: self.begins,
             refused: AtomicU64::new(0),
+            worth: Worth::default(),
         }
     }
 
@@ -142,6 +147,7 @@ impl Judged {
             read: Err(Refusal::TooLong),
             begins: false,
             refused: AtomicU64::new(0),
+            worth: Worth::default(),
         }
     }
 

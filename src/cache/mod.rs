@@ -38,6 +38,7 @@ pub mod request;
 pub mod rules;
 pub mod space;
 pub mod store;
+pub mod worth;
 pub mod writes;
 
 /// Identifies a relation or function on the server.

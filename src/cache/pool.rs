@@ -86,8 +86,8 @@ impl PoolCache {
         }
     }
 
-    /// What a text does, and whether its answer may be remembered, for a session with these
-    /// settings.
+    /// What a text does, whatever its comments say, and whether its answer may be remembered, for a
+    /// session with these settings.
     pub fn judge(&self, text: &[u8], standard_strings: bool, settings: &Settings) -> Arc<Judged> {
         self.judge_in(None, text, standard_strings, settings)
     }
@@ -113,7 +113,8 @@ impl PoolCache {
         let known = self.known.load();
         let Some(known) = &*known else {
             self.wanted.store(true, Ordering::Relaxed);
-            return Arc::new(Judged::without_catalog(&analyse(text, standard_strings)));
+            let text = strip_comments(text, standard_strings);
+            return Arc::new(Judged::without_catalog(&analyse(&text, standard_strings)));
         };
         let path_id = path::path_id(settings, |parts| {
             use std::hash::{BuildHasher, Hasher};
@@ -126,11 +127,12 @@ impl PoolCache {
             hasher.finish()
         });
         let circumstances = path_id ^ u64::from(standard_strings);
-        let judge = || {
-            let facts = analyse(text, standard_strings);
-            self.judge_facts(known, text, &facts, settings)
-        };
         let look_up = || {
+            let text = &*strip_comments(text, standard_strings);
+            let judge = || {
+                let facts = analyse(text, standard_strings);
+                self.judge_facts(known, text, &facts, settings)
+            };
             FINGERPRINT.with_borrow_mut(|fingerprint_of| {
                 fingerprint_of.clear();
                 let same = !self.rules.look_at_constants()
@@ -169,8 +171,7 @@ impl PoolCache {
 
     /// Judges for the console, with the pool's own settings.
     pub fn explain(&self, text: &[u8]) -> Arc<Judged> {
-        let text = strip_comments(text, true);
-        self.judge(&text, true, &Settings::default())
+        self.judge(text, true, &Settings::default())
     }
 
     /// Begins a key for a session with these settings.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::link::Link;
 use super::statement::{Source, Statement};
-use crate::cache::analysis::{prepared_body, strip_comments};
+use crate::cache::analysis::prepared_body;
 use crate::cache::judged::{Doing, Judged};
 use crate::cache::pool::PoolCache;
 use crate::cache::writes::Change;
@@ -61,12 +61,9 @@ impl Link<'_> {
         }
         let strings = self.standard_strings();
         let judged = match &statement.source {
-            Source::Parse { query, .. } => cache.judge_statement(
-                &statement.judged,
-                &strip_comments(query, strings),
-                strings,
-                &self.client.settings,
-            ),
+            Source::Parse { query, .. } => {
+                cache.judge_statement(&statement.judged, query, strings, &self.client.settings)
+            }
             Source::Sql { text } => match prepared_body(text, strings) {
                 Some(body) => self.judge(cache, body),
                 None => Arc::new(Judged::unknown()),
@@ -90,11 +87,7 @@ impl Link<'_> {
 
     fn judge(&self, cache: &PoolCache, text: &[u8]) -> Arc<Judged> {
         let strings = self.standard_strings();
-        cache.judge(
-            &strip_comments(text, strings),
-            strings,
-            &self.client.settings,
-        )
+        cache.judge(text, strings, &self.client.settings)
     }
 
     /// `needs` are the statements that this one names, under our names.

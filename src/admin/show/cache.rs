@@ -55,6 +55,7 @@ pub(in crate::admin) fn pools(console: &Console) -> Table {
         "date_word" => ("bypass_date_word", 'q'),
         "statement" => ("bypass_statement", 'q'),
         "feed" => ("bypass_feed", 'q'),
+        "cold" => ("bypass_cold", 'q'),
         "not_followed" => ("bypass_not_followed", 'q'),
         _ => ("bypass_refused", 'q'),
     }));

@@ -72,17 +72,10 @@ impl ClientTask {
         }
         let strings = self.state.seen.standard_conforming_strings();
         let request = request::request(active.x.up.unscanned()).ok_or(Bypass::Protocol)?;
-        let key = &mut active.key;
-        cache.begin_key(key, &self.state.settings);
-        let shape = Shape::of(&request);
-        let (judged, hint) = match request.what {
-            What::Query { text } => {
-                let hint = leading_hint(text);
-                let text = strip_comments(text, strings);
-                key.part(&text);
-                let judged = cache.judge(&text, strings, &self.state.settings);
-                (judged, hint)
-            }
+        let settings = &self.state.settings;
+        let mut bound = None;
+        let (text, judged) = match request.what {
+            What::Query { text } => (text, cache.judge(text, strings, settings)),
             What::Bound {
                 statement, values, ..
             } => {
@@ -93,28 +86,36 @@ impl ClientTask {
                 if statement.effects.is_some() || statement.answer.is_some() {
                     return Err(Bypass::Statement);
                 }
-                let each = request::values(values).ok_or(Bypass::Protocol)?;
-                if each.iter().any(|v| sql::names_datetime(v)) {
-                    return Err(Bypass::DateWord);
-                }
-                let text = strip_comments(query, strings);
-                key.part(&text);
-                key.part(types);
-                key.part(values);
-                let hint = leading_hint(query);
+                bound = Some((types, values));
                 let slot = &statement.judged;
-                let judged = cache.judge_statement(slot, &text, strings, &self.state.settings);
-                (judged, hint)
+                let judged = cache.judge_statement(slot, query, strings, settings);
+                (&query[..], judged)
             }
         };
         active.x.judged = Some((cache.space.schema(), Arc::clone(&judged)));
-        if hint == Some(Hint::NoCache) {
-            return Err(Bypass::Off);
-        }
         let Ok(plan) = &judged.read else {
             judged.count_refusal();
             return Err(Bypass::Refused);
         };
+        let hint = leading_hint(text);
+        if hint == Some(Hint::NoCache) {
+            return Err(Bypass::Off);
+        }
+        if !judged.worth.is_looked_for() {
+            return Err(Bypass::Cold);
+        }
+        let key = &mut active.key;
+        cache.begin_key(key, settings);
+        key.part(&strip_comments(text, strings));
+        if let Some((types, values)) = bound {
+            let each = request::values(values).ok_or(Bypass::Protocol)?;
+            if each.iter().any(|v| sql::names_datetime(v)) {
+                return Err(Bypass::DateWord);
+            }
+            key.part(types);
+            key.part(values);
+        }
+        let shape = Shape::of(&request);
         let application_name = self.info.application_name.as_deref().unwrap_or_default();
         let life = cache
             .rules

@@ -88,7 +88,6 @@ impl ClientTask {
         if !(entry.snapshot.holds() && entry.age(now.millis()) == Age::Fresh) {
             return false;
         }
-        active.x.judged = None;
         self.give(&cache, &entry, asked.shape, b'T', now);
         count(&cache.counters.hits_in_block);
         true

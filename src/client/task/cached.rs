@@ -244,6 +244,9 @@ impl ClientTask {
         }
         encode::ready_for_query(out, status);
         entry.hit();
+        if let Some((_, judged)) = &active.x.judged {
+            judged.worth.hit();
+        }
         cache.admission.hit();
         count(&cache.counters.hits);
         if failed {
