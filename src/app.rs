@@ -25,7 +25,7 @@ use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
 use crate::shared::Tier;
-use crate::telemetry::SetLevel;
+use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
 
 /// How often deadlines are looked at.
@@ -67,7 +67,7 @@ fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
+pub fn run(config: Config, set_log: SetLog) -> anyhow::Result<()> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -75,7 +75,7 @@ pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, set_level, Arc::clone(&workers)));
+    let result = control.block_on(serve(config, set_log, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
@@ -84,7 +84,7 @@ pub fn run(config: Config, set_level: SetLevel) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> anyhow::Result<()> {
+async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow::Result<()> {
     // Before anybody can reach us: a signal without a handler would end the process.
     let caught = Signals::catch().context("cannot handle signals")?;
     config
@@ -93,7 +93,7 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
         .for_each(|note| tracing::warn!("{note}"));
     let config = Arc::new(config);
     let (orders, mut inbox) = mpsc::unbounded_channel();
-    let door = build(&config, &workers, &set_level, orders.clone())?;
+    let door = build(&config, &workers, &set_log, orders.clone())?;
     let listeners = listener::bind(&config.listen)?;
     let http = match &config.http {
         Some(http) => Some(
@@ -123,7 +123,7 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
         door.surroundings.clock,
     ));
     tokio::spawn(sweep(Arc::clone(&door)));
-    tokio::spawn(signals(Arc::clone(&door), set_level, orders, caught));
+    tokio::spawn(signals(Arc::clone(&door), set_log, orders, caught));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),
@@ -153,7 +153,7 @@ async fn serve(config: Config, set_level: SetLevel, workers: Arc<Workers>) -> an
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
-    set_level: &SetLevel,
+    set_log: &SetLog,
     orders: mpsc::UnboundedSender<Order>,
 ) -> anyhow::Result<Arc<Door>> {
     let handle = tokio::runtime::Handle::current();
@@ -177,7 +177,7 @@ fn build(
     let door = Arc::new_cyclic(|door| {
         let remote = Remote {
             door: door.clone(),
-            set_level: Arc::clone(set_level),
+            set_log: Arc::clone(set_log),
             orders,
         };
         Door {
@@ -256,15 +256,15 @@ impl Signals {
 
 async fn signals(
     door: Arc<Door>,
-    set_level: SetLevel,
+    set_log: SetLog,
     orders: mpsc::UnboundedSender<Order>,
     mut caught: Signals,
 ) {
     loop {
         let order = tokio::select! {
             _ = caught.hup.recv() => {
-                let (door, set_level) = (Arc::clone(&door), Arc::clone(&set_level));
-                let reload = move || reload_config(&door, &set_level);
+                let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
+                let reload = move || reload_config(&door, &set_log);
                 match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
                     Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
@@ -313,9 +313,9 @@ async fn wait_for_clients(door: &Door) {
 }
 
 /// Reads the configuration again and applies what can change. Gives warnings.
-fn reload_config(door: &Door, set_level: &SetLevel) -> Result<Vec<String>, String> {
+fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
     let old = door.config.load_full();
-    let mut new = Config::load(&old.path).map_err(|first| {
+    let mut new = old.reload().map_err(|first| {
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
@@ -329,7 +329,7 @@ fn reload_config(door: &Door, set_level: &SetLevel) -> Result<Vec<String>, Strin
         .apply(Arc::clone(&new))
         .map_err(|e| e.to_string())?;
     door.pools.open_minimum();
-    set_level(&new.log.level)?;
+    set_log(&new.log)?;
     door.tls.store(tls);
     door.limits.set_total(new.max_client_conn);
     door.users.forget();
@@ -354,7 +354,7 @@ impl Farewell for Leaving {
         self.directory.leave(info);
         if self.pools.config().log.disconnections {
             tracing::info!(client = info.id, database = %info.database, user = %info.user,
-                peer = %info.peer, reason = %end.reason(), "client gone");
+                peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");
         }
     }
 }
@@ -362,7 +362,7 @@ impl Farewell for Leaving {
 /// What the console can do to the process.
 struct Remote {
     door: std::sync::Weak<Door>,
-    set_level: SetLevel,
+    set_log: SetLog,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -375,7 +375,7 @@ impl std::fmt::Debug for Remote {
 impl Actions for Remote {
     fn reload(&self) -> Result<Vec<String>, String> {
         match self.door.upgrade() {
-            Some(door) => reload_config(&door, &self.set_level),
+            Some(door) => reload_config(&door, &self.set_log),
             None => Err("shutting down".to_owned()),
         }
     }

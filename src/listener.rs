@@ -74,6 +74,9 @@ fn bind_tcp(address: SocketAddr, listen: &Listen) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if listen.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
     if address.is_ipv6() {
         // IPv4 has a socket of its own.
         socket.set_only_v6(true)?;
@@ -92,6 +95,11 @@ fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
         path,
         std::fs::Permissions::from_mode(listen.unix_socket_mode),
     )?;
+    if let Some(name) = &listen.unix_socket_group {
+        let group = nix::unistd::Group::from_name(name)?;
+        let group = group.ok_or_else(|| io::Error::other(format!("no such group: {name}")))?;
+        nix::unistd::chown(path, None, Some(group.gid))?;
+    }
     socket.listen(backlog(listen))?;
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket.into())
@@ -172,6 +180,10 @@ fn keep_alive(stream: &tokio::net::TcpStream, listen: &Listen) -> io::Result<()>
             settings = settings.with_retries(count);
         }
         socket.set_tcp_keepalive(&settings)?;
+    }
+    if let Some(bytes) = listen.tcp_socket_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
     }
     if let Some(limit) = listen.tcp_user_timeout.filter(|t| *t > Duration::ZERO) {
         socket.set_tcp_user_timeout(Some(limit))?;

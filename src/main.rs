@@ -1,12 +1,16 @@
 //! The `pgweir` binary: command line, logging, configuration, exit code.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use pgweir::config::Config;
 use pgweir::config::cli::{Cli, Command};
-use pgweir::{app, telemetry};
+use pgweir::config::{Config, ConfigError, System};
+use pgweir::process::{self, PidFile};
+use pgweir::telemetry::log;
+use pgweir::{app, pgbouncer};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -22,19 +26,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// Called `pgbouncer`, as by a symbolic link, it takes every file for an ini.
+fn is_called_pgbouncer() -> bool {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    name.is_some_and(|name| name.file_name() == Some(OsStr::new("pgbouncer")))
+}
+
+fn all_of(first: &ConfigError) -> anyhow::Error {
+    let all: Vec<String> = first.all().map(ToString::to_string).collect();
+    anyhow::Error::msg(all.join("\npgweir: "))
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Some(Command::Cache(command)) = cli.command {
-        print!("{}", command.sql());
-        return Ok(());
+    match cli.command {
+        Some(Command::Cache(command)) => {
+            print!("{}", command.sql());
+            return Ok(());
+        }
+        Some(Command::Convert { file }) => return convert(&file),
+        None => {}
     }
     let path = cli.config.clone().unwrap_or_default();
-    let config = match Config::load(&path) {
-        Ok(config) => config,
-        Err(first) => {
-            let all: Vec<String> = first.all().map(ToString::to_string).collect();
-            anyhow::bail!("{}", all.join("\npgweir: "));
-        }
-    };
+    let is_ini = is_called_pgbouncer() || path.extension() == Some(OsStr::new("ini"));
+    let mut config = Config::load_as(&path, is_ini).map_err(|first| all_of(&first))?;
     if cli.check {
         app::check(&config)?;
         config
@@ -44,9 +58,36 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         println!("{}: no problems found", path.display());
         return Ok(());
     }
-    let level = config.log.level.clone();
-    let set_level = telemetry::init_logging(&level, move |level| cli.log_filter(level))
-        .map_err(anyhow::Error::msg)
-        .context("log.level")?;
-    app::run(config, set_level)
+    if cli.user.is_some() {
+        config.user.clone_from(&cli.user);
+    }
+    if let Some(user) = &config.user {
+        process::become_user(user).context("user")?;
+    }
+    if cli.daemon {
+        process::go_to_background(&config)?;
+    }
+    let _pidfile = config.pidfile.as_deref().map(PidFile::write).transpose()?;
+    let quiet = cli.quiet || cli.daemon;
+    let set_log = log::start(&config.log.clone(), quiet, move |level| {
+        cli.log_filter(level)
+    })
+    .map_err(anyhow::Error::msg)?;
+    let result = app::run(config, set_log);
+    if let Err(error) = &result {
+        tracing::error!("{error:#}");
+    }
+    result
+}
+
+/// Prints the TOML that says the same as an ini file, with what it cannot say on standard error.
+fn convert(file: &Path) -> anyhow::Result<()> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let converted = pgbouncer::load::converted(&text, file, &System).map_err(|e| all_of(&e))?;
+    print!("{}", converted.toml);
+    for note in converted.notes {
+        eprintln!("note: {note}");
+    }
+    Ok(())
 }

@@ -18,9 +18,6 @@ use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use parking_lot::Mutex;
 
-/// Averages are over this many seconds (`stats_period`).
-const PERIOD: u64 = 60;
-
 pub use super::session::serve;
 
 /// Who is at the console.
@@ -54,7 +51,7 @@ pub trait Actions: Send + Sync + std::fmt::Debug {
 pub struct Period {
     pub start: Totals,
     pub end: Totals,
-    pub seconds: u64,
+    pub micros: u64,
 }
 
 /// What the console and the HTTP port look at.
@@ -133,21 +130,32 @@ impl Console {
             .collect()
     }
 
-    /// Closes a period every minute. Runs for ever.
+    /// Closes a period every `stats_period`, and logs it. Runs for ever.
     pub async fn keep_averages(self: Arc<Console>) {
-        let mut interval = tokio::time::interval(Duration::from_secs(PERIOD));
-        interval.tick().await;
         loop {
-            interval.tick().await;
-            let mut periods = self.periods.lock();
-            for (database, end) in self.by_database() {
-                let period = periods.entry(database).or_default();
-                *period = Period {
-                    start: period.end,
-                    end,
-                    seconds: PERIOD,
-                };
+            let began = Instant::now();
+            let config = self.config();
+            tokio::time::sleep(config.stats_period).await;
+            self.end_period(began.elapsed());
+            if config.log.stats {
+                let all = self.totals().into_iter();
+                let sum = all.fold(Totals::default(), |sum, (.., period)| {
+                    sum + (period.end - period.start)
+                });
+                tracing::info!("{}", sum.sentence(began.elapsed()));
             }
+        }
+    }
+
+    fn end_period(&self, length: Duration) {
+        let mut periods = self.periods.lock();
+        for (database, end) in self.by_database() {
+            let period = periods.entry(database).or_default();
+            *period = Period {
+                start: period.end,
+                end,
+                micros: length.as_micros() as u64,
+            };
         }
     }
 

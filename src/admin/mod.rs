@@ -1,5 +1,6 @@
 //! For operators: the console (database `pgweir` or `pgbouncer`) and the HTTP port.
 
+pub mod calendar;
 pub mod command;
 pub mod console;
 pub mod http;

@@ -204,17 +204,16 @@ const STATS_COLUMNS: &[(&str, char)] = &[
 /// last full period.
 fn stats(console: &Console) -> Table {
     let rows = console.totals().into_iter().map(|(database, now, period)| {
-        let seconds = period.seconds.max(1);
-        let since = |value: Read| value(&period.end) - value(&period.start);
+        let since = |value: Read| value(&period.end).saturating_sub(value(&period.start));
         let mut row = vec![s(database)];
         row.extend(STATS.iter().map(|(_, value)| s(value(&now))));
         row.extend(STATS.iter().map(|(name, value)| {
-            let per = match *name {
-                "xact_time" => since(|t| t.transactions).max(1),
-                "query_time" => since(|t| t.queries).max(1),
-                _ => seconds,
-            };
-            s(since(*value) / per)
+            let of = since(*value);
+            s(match *name {
+                "xact_time" => of / since(|t| t.transactions).max(1),
+                "query_time" => of / since(|t| t.queries).max(1),
+                _ => (u128::from(of) * 1_000_000 / u128::from(period.micros.max(1))) as u64,
+            })
         }));
         row
     });

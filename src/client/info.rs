@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::server::connect::Address;
 
@@ -185,6 +185,11 @@ impl ClientInfo {
                 waker: OnceLock::new(),
             },
         }
+    }
+
+    /// How long it has been connected.
+    pub fn age(&self) -> Duration {
+        self.connected.elapsed().unwrap_or_default()
     }
 
     /// The task introduces itself. A spawned task has one waker for all its life.

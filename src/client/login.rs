@@ -96,11 +96,13 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let config = door.config.load_full();
     let limit = config.pool_defaults.timeouts.client_login;
     let peer = accepted.peer.clone();
+    let id = door.pools.shared().new_id();
     let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
     let login = async {
-        let opened = within(deadline, open(&door, &config, accepted)).await;
+        let opened = within(deadline, open(&door, &config, accepted, id)).await;
         if opened.is_err() {
-            tracing::info!(%peer, reason = "client_login_timeout", "login failed");
+            tracing::info!(client = id, %peer, reason = "client_login_timeout", age = limit.as_secs(),
+                "login failed");
         }
         let Some((stream, arrival)) = opened.ok().flatten() else {
             return;
@@ -109,15 +111,23 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             arrival.startup.database.clone(),
             arrival.startup.user.clone(),
         );
-        match log_in(&door, &config, stream, arrival, deadline).await {
-            Ok(()) if config.log.connections => {
-                tracing::info!(%database, %user, %peer, "login");
+        let began = Instant::now();
+        if config.log.connections {
+            let yes_no = |yes| if yes { "yes" } else { "no" };
+            tracing::info!(client = id, %database, %user, %peer, tls = yes_no(stream.is_tls()),
+                replication = yes_no(arrival.startup.replication), "login attempt");
+        }
+        if let Err((mut stream, refusal)) = log_in(&door, &config, stream, arrival, deadline).await
+        {
+            if config.log.pooler_errors {
+                tracing::warn!(client = id, %database, %user, %peer, error = refusal.message,
+                    "pooler error");
             }
-            Ok(()) => {}
-            Err((mut stream, refusal)) => {
-                tracing::info!(%database, %user, %peer, reason = refusal.message, "login failed");
-                say_no(&mut stream, &refusal).await;
+            if config.log.disconnections {
+                tracing::info!(client = id, %database, %user, %peer, reason = refusal.message,
+                    age = began.elapsed().as_secs(), "login failed");
             }
+            say_no(&mut stream, &refusal).await;
         }
     };
     // A client that does not even read what it is told is not waited for.
@@ -133,12 +143,18 @@ async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> 
 }
 
 /// Up to the startup message; `None` if there is nothing more to do.
-async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted) -> Option<(Stream, Arrival)> {
+async fn open(
+    door: &Arc<Door>,
+    config: &Config,
+    accepted: Accepted,
+    id: u64,
+) -> Option<(Stream, Arrival)> {
     let tls = door.tls.load_full();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
     match opened {
         Ok(Opening::Startup(stream, startup)) => {
             let arrival = Arrival {
+                id,
                 startup,
                 tls,
                 peer: accepted.peer,
@@ -163,6 +179,7 @@ async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted) -> Option<(
 
 /// A client that has said what it wants.
 struct Arrival {
+    id: u64,
     startup: Startup,
     tls: Option<Arc<TlsServer>>,
     peer: Address,
@@ -209,7 +226,7 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
-            let out = greeting::introduction(&entry);
+            let out = greeting::introduction(&entry, &config.startup.message);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
                 door.directory.leave(&entry.info);
                 return Ok(());
@@ -278,10 +295,11 @@ async fn check(
     if database.user.is_none() {
         pass_on(&pool, proved);
     }
-    let welcome = pool.welcome(&startup.parameters).await;
+    let parameters = asked_for(config, arrival);
+    let welcome = pool.welcome(&parameters).await;
     let (settings, reported) = welcome.map_err(unwelcome)?;
     pool.shard(crate::worker::Home::Control).logins.add(1);
-    let info = enter(door, arrival, &pool, stream.is_tls())?;
+    let info = enter(door, arrival, &parameters, &pool, stream.is_tls())?;
     // Where the pool is a forced user's, its own are not the client's.
     let own_timeouts = (*pool.user != *startup.user).then(|| {
         let user = config.users.get(&startup.user);
@@ -296,6 +314,29 @@ async fn check(
         permit,
         own_timeouts,
     })))
+}
+
+/// The client's parameters, as far as they count.
+fn asked_for(config: &Config, arrival: &Arrival) -> Vec<(String, String)> {
+    let rules = &config.startup;
+    let is_ignored = |name: &str| rules.ignored.iter().any(|n| name.eq_ignore_ascii_case(n));
+    let parameters = arrival.startup.parameters.iter();
+    let mut parameters: Vec<_> = parameters
+        .filter(|(name, _)| !is_ignored(name))
+        .cloned()
+        .collect();
+    if rules.add_host {
+        let is_name = |name: &str| name.eq_ignore_ascii_case("application_name");
+        let before = parameters.iter().rfind(|(name, _)| is_name(name));
+        let before = before.map_or("app", |(_, value)| value).to_owned();
+        let peer = match &arrival.peer {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(_) => "unix".to_owned(),
+        };
+        parameters.retain(|(name, _)| !is_name(name));
+        parameters.push(("application_name".to_owned(), format!("{before} - {peer}")));
+    }
+    parameters
 }
 
 fn unwelcome(error: WelcomeError) -> Refusal {
@@ -356,7 +397,14 @@ async fn prove(
     let (auth_type, mock_key) = (config.auth.auth_type, &door.mock_key);
     let secret = door
         .users
-        .for_login(auth_type, user, stored.clone(), mock_key, &door.hashing)
+        .for_login(
+            auth_type,
+            user,
+            stored.clone(),
+            config.auth.scram_iterations,
+            mock_key,
+            &door.hashing,
+        )
         .await;
     if config.auth.auth_type == AuthType::Trust && !config.users.contains_key(user) {
         return Err(Refusal::new(
@@ -407,16 +455,17 @@ fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {
 fn enter(
     door: &Door,
     arrival: &Arrival,
+    parameters: &[(String, String)],
     pool: &Pool,
     tls: bool,
 ) -> Result<Arc<ClientInfo>, Refusal> {
     let startup = &arrival.startup;
-    let name = startup.parameters.iter().rev();
+    let name = parameters.iter().rev();
     let name = name
         .clone()
         .find(|(n, _)| n.eq_ignore_ascii_case("application_name"));
     let identity = |key| ClientIdentity {
-        id: door.pools.shared().new_id(),
+        id: arrival.id,
         key,
         database: Arc::clone(&pool.database),
         // Mostly the pool's own, which need not be stored again.

@@ -2,13 +2,14 @@
 //! a while.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::auth::scram::{ITERATIONS, ScramVerifier};
+use crate::auth::scram::ScramVerifier;
 use crate::auth::secret::Secret;
 use crate::config::{AuthType, Config, Database};
 use crate::pool::lease::LeaseError;
@@ -38,11 +39,14 @@ struct Known {
 /// By database and user.
 type Key = (String, String);
 
+/// A password, the iterations, and the verifier made of them.
+type Derived = (Arc<str>, NonZeroU32, Secret);
+
 #[derive(Debug, Default)]
 pub struct Users {
     looked_up: Mutex<HashMap<Key, Known>>,
-    /// SCRAM verifiers made from passwords: by user, with the password they were made from.
-    derived: Mutex<HashMap<String, (Arc<str>, Secret)>>,
+    /// SCRAM verifiers made from passwords, by user.
+    derived: Mutex<HashMap<String, Derived>>,
 }
 
 impl Users {
@@ -62,14 +66,14 @@ impl Users {
         if secret.is_some() {
             return Ok(secret);
         }
-        let (Some(query), Some(asker)) = (&config.auth.query, &config.auth.user) else {
+        let Some(asking) = Asking::of(config, database) else {
             return Ok(None);
         };
-        let key = key(config, database, user);
+        let key = (asking.dbname.to_owned(), user.to_owned());
         if let Some(known) = self.remembered(&key, config.auth.query_ttl) {
             return Ok(known);
         }
-        let secret = look_up(config, pools, &key.0, asker, query, user).await?;
+        let secret = look_up(config, pools, &asking, user).await?;
         self.remember(key, secret.clone());
         Ok(secret)
     }
@@ -81,6 +85,7 @@ impl Users {
         auth_type: AuthType,
         user: &str,
         secret: Option<Secret>,
+        iterations: NonZeroU32,
         mock_key: &[u8; 32],
         hashing: &Semaphore,
     ) -> Option<Secret> {
@@ -88,22 +93,23 @@ impl Users {
             Some(Secret::Plain(password)) if auth_type == AuthType::ScramSha256 => password,
             other => return other,
         };
-        if let Some((from, derived)) = self.derived.lock().get(user)
+        if let Some((from, n, derived)) = self.derived.lock().get(user)
             && *from == password
+            && *n == iterations
         {
             return Some(derived.clone());
         }
         let _permit = hashing.acquire().await.ok()?;
         let salt = ScramVerifier::own_salt(user, mock_key);
         let from = Arc::clone(&password);
-        let derive = move || ScramVerifier::derive(&from, &salt, ITERATIONS);
+        let derive = move || ScramVerifier::derive(&from, &salt, iterations);
         let verifier = tokio::task::spawn_blocking(derive).await.ok()?;
         let derived = Secret::Scram(verifier.to_string().into());
         let mut all = self.derived.lock();
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        all.insert(user.to_owned(), (password, derived.clone()));
+        all.insert(user.to_owned(), (password, iterations, derived.clone()));
         Some(derived)
     }
 
@@ -129,24 +135,45 @@ impl Users {
 
     /// A password was wrong; perhaps it is a new one.
     pub fn forget_user(&self, config: &Config, database: &str, user: &str) {
-        self.looked_up.lock().remove(&key(config, database, user));
+        if let Some(asking) = Asking::of(config, database) {
+            let key = (asking.dbname.to_owned(), user.to_owned());
+            self.looked_up.lock().remove(&key);
+        }
     }
 }
 
-/// Where a user is looked up.
-fn key(config: &Config, database: &str, user: &str) -> Key {
-    let database = config.auth.dbname.as_deref().unwrap_or(database);
-    (database.to_owned(), user.to_owned())
+/// How a user of some database is looked up.
+#[derive(Debug)]
+struct Asking {
+    query: String,
+    user: String,
+    dbname: String,
+}
+
+impl Asking {
+    /// What the database's entry says goes before what `[auth]` says; `None`: nobody is looked up.
+    fn of(config: &Config, database: &str) -> Option<Asking> {
+        let auth = &config.auth;
+        let entry = config.database(database);
+        let own = |read: fn(&Database) -> &Option<String>| {
+            entry.as_ref().and_then(|entry| read(entry).clone())
+        };
+        let dbname = own(|d| &d.auth_dbname).or_else(|| auth.dbname.clone());
+        Some(Asking {
+            query: own(|d| &d.auth_query).or_else(|| auth.query.clone())?,
+            user: own(|d| &d.auth_user).or_else(|| auth.user.clone())?,
+            dbname: dbname.unwrap_or_else(|| database.to_owned()),
+        })
+    }
 }
 
 async fn look_up(
     config: &Config,
     pools: &Pools,
-    database: &str,
-    asker: &str,
-    query: &str,
+    asking: &Asking,
     user: &str,
 ) -> Result<Option<Secret>, LookupError> {
+    let database = &*asking.dbname;
     let entry = config
         .database(database)
         .ok_or_else(|| LookupError::Database(database.to_owned()))?;
@@ -159,11 +186,11 @@ async fn look_up(
             ..Database::clone(&entry)
         }),
     };
-    let pool = pools.get(database, &entry, asker);
+    let pool = pools.get(database, &entry, &asking.user);
     let mut lease = pool.lease().await?;
     // No setting of a client may act on this query, search_path least of all.
     lease.server().forget_settings().await?;
-    let answer = lease.server().with_parameters(query, &[user]).await;
+    let answer = lease.server().with_parameters(&asking.query, &[user]).await;
     let rows = match answer {
         Ok(rows) => rows,
         Err(error @ DialogueError::Server { .. }) => {

@@ -17,7 +17,8 @@ use crate::feed::install;
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// Configuration file; config.example.toml shows every setting
+    /// Configuration file: TOML (config.example.toml shows every setting), or PgBouncer's format if
+    /// its name ends in .ini
     #[arg(value_name = "CONFIG", required = true)]
     pub config: Option<PathBuf>,
 
@@ -25,9 +26,17 @@ pub struct Cli {
     #[arg(long)]
     pub check: bool,
 
-    /// Write nothing to standard error
+    /// Write nothing to standard error; a log file is written to as before
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+
+    /// Run in the background; needs pidfile, and a log file or the system's log
+    #[arg(short, long)]
+    pub daemon: bool,
+
+    /// Run as this user, if started by root; goes before what the configuration says
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
 
     /// Log more than log.level says: -v for debug, -vv for trace
     #[arg(short, long, action = ArgAction::Count)]
@@ -47,6 +56,12 @@ pub enum Command {
     /// For the query cache: print SQL that makes a server tell of writes made past pgweir
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Print the TOML that says the same as a pgbouncer.ini
+    Convert {
+        /// The ini file; what it includes is read, too
+        #[arg(value_name = "INI")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -127,11 +142,10 @@ impl CacheCommand {
 impl Cli {
     /// The log filter to use where the file says `configured`.
     pub fn log_filter<'a>(&self, configured: &'a str) -> &'a str {
-        match (self.quiet, self.verbose) {
-            (true, _) => "off",
-            (false, 0) => configured,
-            (false, 1) => "debug",
-            (false, _) => "trace",
+        match self.verbose {
+            0 => configured,
+            1 => "debug",
+            _ => "trace",
         }
     }
 }

@@ -36,7 +36,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(path: &Path, line: Option<usize>, key: String, problem: &str) -> ConfigError {
+    pub(crate) fn new(path: &Path, line: Option<usize>, key: String, problem: &str) -> ConfigError {
         ConfigError {
             path: path.to_owned(),
             line,

@@ -17,14 +17,17 @@ mod units;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::secret::Secret;
+use crate::pgbouncer;
 
 pub use error::ConfigError;
 pub use outside::{Nowhere, Outside, System};
+pub use raw::nearest;
 pub use settings::Setting;
 
 /// Name of the pool that serves every database without an entry of its own.
@@ -44,6 +47,17 @@ pub struct Config {
     pub max_server_conn: usize,
     /// Largest message accepted from a client, in bytes (`max_packet_size`).
     pub max_packet_size: usize,
+    /// Where the process's number is written while it runs.
+    pub pidfile: Option<PathBuf>,
+    /// As whom the process runs if it was started by root.
+    pub user: Option<String>,
+    /// How long averages are taken over, and how often they are logged; at least a second.
+    pub stats_period: Duration,
+    /// What nobody has used for so long of the names below `"*"` is forgotten.
+    pub autodb_idle_timeout: Duration,
+    /// Pools that nobody has used for so long are forgotten; zero: never.
+    pub pool_idle_timeout: Duration,
+    pub startup: StartupRules,
     /// How long a drain after SIGTERM or SIGINT may take before clients are cut off.
     pub shutdown_timeout: Duration,
     pub log: Log,
@@ -59,6 +73,10 @@ pub struct Config {
     /// `[cache]`.
     pub cache: CacheLimits,
     pub users: BTreeMap<String, Arc<User>>,
+    /// What works, but was found odd when it was read.
+    pub oddities: Vec<String>,
+    /// `pgbouncer.ini`'s settings as they are written, if that is what was read.
+    pub pgbouncer: Option<Arc<[(&'static str, String)]>>,
     /// Used for a user that has no entry (looked up with `auth_query`).
     pub default_user: Arc<User>,
     pub admin_users: Vec<String>,
@@ -85,14 +103,29 @@ impl Config {
                 )
             })
         });
-        remember_longer.collect()
+        self.oddities
+            .iter()
+            .cloned()
+            .chain(remember_longer)
+            .collect()
     }
 
-    /// Reads, resolves and checks a file.
+    /// Reads, resolves and checks a file: PgBouncer's format if its name ends in `.ini`, else TOML.
     ///
     /// # Errors
     /// The file cannot be read, or something in it is wrong: see [`ConfigError::all`].
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        Config::load_as(path, path.extension().is_some_and(|ending| ending == "ini"))
+    }
+
+    /// The same, with the format given.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_as(path: &Path, is_ini: bool) -> Result<Config, ConfigError> {
+        if is_ini {
+            return pgbouncer::load::load(path, &System);
+        }
         let text = fs::read_to_string(path).map_err(|error| {
             let problem = format!("cannot read the configuration file: {error}");
             ConfigError::new(path, None, String::new(), &problem)
@@ -129,6 +162,14 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the file again that it was read from.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&self) -> Result<Config, ConfigError> {
+        Config::load_as(&self.path, self.pgbouncer.is_some())
+    }
+
     /// The entry that serves clients which ask for `name`.
     pub fn database(&self, name: &str) -> Option<Arc<Database>> {
         self.databases.get(name).or(self.fallback.as_ref()).cloned()
@@ -146,7 +187,13 @@ pub struct Listen {
     /// Directory of the Unix socket `.s.PGSQL.PORT`; `None` means no Unix listener.
     pub unix_socket_dir: Option<PathBuf>,
     pub unix_socket_mode: u32,
+    /// Of the Unix socket's file.
+    pub unix_socket_group: Option<String>,
     pub backlog: u32,
+    /// Several processes may listen on one port (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+    /// Bytes that the kernel keeps for a TCP connection each way, clients' and servers'.
+    pub tcp_socket_buffer: Option<usize>,
     pub tcp_keepalive: bool,
     pub tcp_keepidle: Option<Duration>,
     pub tcp_keepintvl: Option<Duration>,
@@ -160,6 +207,54 @@ pub struct Log {
     pub level: String,
     pub connections: bool,
     pub disconnections: bool,
+    /// What pgweir itself refuses, as its clients are told.
+    pub pooler_errors: bool,
+    /// A line each `stats_period`.
+    pub stats: bool,
+    pub style: LogStyle,
+    /// `None`: standard error.
+    pub file: Option<PathBuf>,
+    /// Also to the system's log.
+    pub syslog: bool,
+    pub syslog_ident: String,
+    pub syslog_facility: Facility,
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStyle {
+    /// Fields with names.
+    Text,
+    /// PgBouncer's lines, for what reads those.
+    PgBouncer,
+}
+
+/// `syslog_facility` (syslog(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Facility {
+    Auth,
+    Authpriv,
+    Daemon,
+    User,
+    Local0,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+/// What is done about what clients ask for when they log in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartupRules {
+    /// Parameters that are taken note of by nobody, in lower case.
+    pub ignored: Vec<String>,
+    /// The client's address is put behind its application's name.
+    pub add_host: bool,
+    /// A notice for everybody.
+    pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +276,7 @@ pub enum SslMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTls {
     pub mode: SslMode,
+    pub protocols: TlsProtocols,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
@@ -189,9 +285,31 @@ pub struct ClientTls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     pub mode: SslMode,
+    pub protocols: TlsProtocols,
     pub ca_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
+}
+
+/// Versions of TLS that may be used; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsProtocols {
+    pub tls12: bool,
+    pub tls13: bool,
+}
+
+impl TlsProtocols {
+    /// For rustls, the best first.
+    pub fn versions(self) -> Vec<&'static rustls::SupportedProtocolVersion> {
+        let all = [
+            (self.tls13, &rustls::version::TLS13),
+            (self.tls12, &rustls::version::TLS12),
+        ];
+        all.into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, v)| v)
+            .collect()
+    }
 }
 
 /// How a client must prove who it is (`auth_type`).
@@ -213,6 +331,10 @@ pub enum AuthType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     pub auth_type: AuthType,
+    /// Users and passwords, as in PgBouncer's `userlist.txt`.
+    pub file: Option<PathBuf>,
+    /// Of SCRAM verifiers that are made from passwords.
+    pub scram_iterations: NonZeroU32,
     /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.
     pub query: Option<String>,
     /// The user as whom `query` runs; must be in `[users]`.
@@ -301,6 +423,12 @@ pub struct Database {
     pub max_prepared_statements: usize,
     /// Runs once on every new server connection.
     pub connect_query: Option<String>,
+    /// Instead of `[auth]`'s, for clients of this database.
+    pub auth_user: Option<String>,
+    pub auth_query: Option<String>,
+    pub auth_dbname: Option<String>,
+    /// Startup parameters of server connections: what holds where a client says nothing.
+    pub parameters: Vec<(String, String)>,
     pub cache: CacheSettings,
 }
 
@@ -459,6 +587,8 @@ pub struct Timeouts {
 pub struct User {
     pub name: String,
     pub secret: Option<Secret>,
+    /// It is in `auth.file`.
+    pub listed: bool,
     pub pool_mode: Option<PoolMode>,
     pub pool_size: Option<usize>,
     pub reserve_pool_size: Option<usize>,

@@ -18,10 +18,12 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Consistency, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode,
+    AuthType, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
+    SessionStatePolicy, SslMode,
 };
 pub(super) use fields::fields;
 pub(super) use secret::SecretSource;
+pub use unknown::nearest;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -47,7 +49,10 @@ pub(super) struct General {
     pub listen_port: Option<Port>,
     pub unix_socket_dir: Option<PathBuf>,
     pub unix_socket_mode: Option<FileMode>,
+    pub unix_socket_group: Option<String>,
     pub listen_backlog: Option<Count>,
+    pub so_reuseport: Option<bool>,
+    pub tcp_socket_buffer: Option<Size>,
     pub tcp_keepalive: Option<bool>,
     pub tcp_keepidle: Option<Interval>,
     pub tcp_keepintvl: Option<Interval>,
@@ -58,6 +63,14 @@ pub(super) struct General {
     pub max_server_conn: Option<Count>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
+    pub pidfile: Option<PathBuf>,
+    pub user: Option<String>,
+    pub stats_period: Option<Interval>,
+    pub autodb_idle_timeout: Option<Interval>,
+    pub pool_idle_timeout: Option<Interval>,
+    pub ignore_startup_parameters: Option<List>,
+    pub application_name_add_host: Option<bool>,
+    pub login_notify_message: Option<String>,
     pub client_login_timeout: Option<Interval>,
     pub admin_users: Option<List>,
     pub stats_users: Option<List>,
@@ -101,6 +114,13 @@ pub(super) struct Log {
     pub level: Option<String>,
     pub connections: Option<bool>,
     pub disconnections: Option<bool>,
+    pub pooler_errors: Option<bool>,
+    pub stats: Option<bool>,
+    pub style: Option<LogStyle>,
+    pub file: Option<PathBuf>,
+    pub syslog: Option<bool>,
+    pub syslog_ident: Option<String>,
+    pub syslog_facility: Option<Facility>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +131,7 @@ pub(super) struct Http {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ClientTls {
     pub sslmode: Option<SslMode>,
+    pub protocols: Option<List>,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
@@ -119,6 +140,7 @@ pub(super) struct ClientTls {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ServerTls {
     pub sslmode: Option<SslMode>,
+    pub protocols: Option<List>,
     pub ca_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
@@ -128,6 +150,8 @@ pub(super) struct ServerTls {
 pub(super) struct Auth {
     #[serde(rename = "type")]
     pub auth_type: Option<AuthType>,
+    pub file: Option<PathBuf>,
+    pub scram_iterations: Option<Count>,
     pub query: Option<String>,
     pub user: Option<String>,
     pub dbname: Option<String>,
@@ -225,6 +249,13 @@ pub(super) struct PoolOwn {
     pub password: Option<SecretSource>,
     pub pool_size: Option<Count>,
     pub connect_query: Option<String>,
+    pub auth_user: Option<String>,
+    pub auth_query: Option<String>,
+    pub auth_dbname: Option<String>,
+    pub client_encoding: Option<String>,
+    pub datestyle: Option<String>,
+    pub timezone: Option<String>,
+    pub application_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

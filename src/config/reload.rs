@@ -127,6 +127,9 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
         port: fixed.port,
         unix_socket_dir: fixed.unix_socket_dir,
         unix_socket_mode: fixed.unix_socket_mode,
+        unix_socket_group: fixed.unix_socket_group,
+        reuse_port: fixed.reuse_port,
+        tcp_socket_buffer: new.listen.tcp_socket_buffer,
         backlog: fixed.backlog,
         tcp_keepalive: new.listen.tcp_keepalive,
         tcp_keepidle: new.listen.tcp_keepidle,
@@ -136,6 +139,9 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
     };
     new.cache = old.cache.clone();
     new.workers = old.workers;
+    new.pidfile.clone_from(&old.pidfile);
+    new.user.clone_from(&old.user);
+    new.log.style = old.log.style;
     new.max_packet_size = old.max_packet_size;
     new.http.clone_from(&old.http);
 }

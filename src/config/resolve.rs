@@ -5,8 +5,10 @@
 
 mod check;
 pub(super) mod defaults;
+mod userlist;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +16,11 @@ use std::time::Duration;
 use super::error::Problems;
 use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
+use super::units::List;
 use super::{
     Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Invalidation, Listen, Log, ServerTls, SharedCache, User,
+    Host, Http, Invalidation, Listen, Log, ServerTls, SharedCache, StartupRules, TlsProtocols,
+    User,
 };
 use crate::auth::secret::Secret;
 
@@ -35,8 +39,18 @@ pub(super) fn resolve(
     resolver.process(&mut config, &file.general);
     resolver.listen(&mut config.listen, &file.general);
     log(&mut config.log, file.log);
+    startup(&mut config.startup, &file.general);
     config.http = file.http.map(|http| resolver.http(http));
+    config.client_tls.protocols = resolver.protocols("client_tls", &file.client_tls.protocols);
     client_tls(&mut config.client_tls, file.client_tls);
+    if let Some(count) = &file.auth.scram_iterations {
+        match NonZeroU32::new(count.0) {
+            Some(count) => config.auth.scram_iterations = count,
+            None => resolver
+                .problems
+                .add(&["auth", "scram_iterations"], "must be at least 1"),
+        }
+    }
     auth(&mut config.auth, file.auth);
     set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
     set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
@@ -54,6 +68,7 @@ pub(super) fn resolve(
         let user = resolver.user(&default_user, &name, user);
         config.users.insert(name, Arc::new(user));
     }
+    resolver.user_list(&mut config, &default_user);
     config.default_user = Arc::new(default_user);
 
     let mut defaults = Database::clone(&config.pool_defaults);
@@ -63,6 +78,7 @@ pub(super) fn resolve(
         file.general.client_login_timeout,
     );
     pool_keys(&mut defaults, file.pool_defaults);
+    defaults.server_tls.protocols = resolver.protocols("server_tls", &file.server_tls.protocols);
     server_tls(&mut defaults.server_tls, file.server_tls);
     for (name, pool) in file.pools {
         let database = Arc::new(resolver.pool(&defaults, &config, &name, pool));
@@ -109,6 +125,21 @@ fn log(log: &mut Log, raw: raw::Log) {
     set(&mut log.level, raw.level);
     set(&mut log.connections, raw.connections);
     set(&mut log.disconnections, raw.disconnections);
+    set(&mut log.pooler_errors, raw.pooler_errors);
+    set(&mut log.stats, raw.stats);
+    set(&mut log.style, raw.style);
+    set_path(&mut log.file, raw.file);
+    set(&mut log.syslog, raw.syslog);
+    set(&mut log.syslog_ident, raw.syslog_ident);
+    set(&mut log.syslog_facility, raw.syslog_facility);
+}
+
+fn startup(rules: &mut StartupRules, raw: &raw::General) {
+    if let Some(names) = &raw.ignore_startup_parameters {
+        rules.ignored = names.0.iter().map(|name| name.to_lowercase()).collect();
+    }
+    set(&mut rules.add_host, raw.application_name_add_host);
+    set(&mut rules.message, raw.login_notify_message.clone());
 }
 
 fn client_tls(tls: &mut ClientTls, raw: raw::ClientTls) {
@@ -127,6 +158,7 @@ fn server_tls(tls: &mut ServerTls, raw: raw::ServerTls) {
 
 fn auth(auth: &mut Auth, raw: raw::Auth) {
     set(&mut auth.auth_type, raw.auth_type);
+    set_path(&mut auth.file, raw.file);
     set_text(&mut auth.query, raw.query);
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);
@@ -229,6 +261,11 @@ impl Resolver<'_, '_> {
         set(&mut config.max_client_conn, raw.max_client_conn);
         set(&mut config.max_server_conn, raw.max_server_conn);
         set(&mut config.shutdown_timeout, raw.shutdown_timeout);
+        set_path(&mut config.pidfile, raw.pidfile.clone());
+        set_text(&mut config.user, raw.user.clone());
+        set(&mut config.stats_period, raw.stats_period);
+        set(&mut config.autodb_idle_timeout, raw.autodb_idle_timeout);
+        set(&mut config.pool_idle_timeout, raw.pool_idle_timeout);
         set(
             &mut config.admin_users,
             raw.admin_users.clone().map(|list| list.0),
@@ -282,7 +319,13 @@ impl Resolver<'_, '_> {
             );
         }
         set(&mut listen.unix_socket_mode, raw.unix_socket_mode);
+        set_text(&mut listen.unix_socket_group, raw.unix_socket_group.clone());
         set(&mut listen.backlog, raw.listen_backlog);
+        set(&mut listen.reuse_port, raw.so_reuseport);
+        set_nonzero::<usize, _>(
+            &mut listen.tcp_socket_buffer,
+            raw.tcp_socket_buffer.map(|s| s.0),
+        );
         set(&mut listen.tcp_keepalive, raw.tcp_keepalive);
         set_nonzero::<Duration, _>(&mut listen.tcp_keepidle, raw.tcp_keepidle);
         set_nonzero::<Duration, _>(&mut listen.tcp_keepintvl, raw.tcp_keepintvl);
@@ -338,6 +381,7 @@ impl Resolver<'_, '_> {
         User {
             name: name.to_owned(),
             secret,
+            listed: false,
             pool_mode: raw.pool_mode,
             pool_size: count(raw.pool_size),
             reserve_pool_size: count(raw.reserve_pool_size),
@@ -370,8 +414,26 @@ impl Resolver<'_, '_> {
         set_text(&mut pool.dbname, own.dbname);
         set_text(&mut pool.user, own.user);
         set_text(&mut pool.connect_query, own.connect_query);
+        set_text(&mut pool.auth_user, own.auth_user);
+        set_text(&mut pool.auth_query, own.auth_query);
+        set_text(&mut pool.auth_dbname, own.auth_dbname);
+        let parameters = [
+            ("client_encoding", own.client_encoding),
+            ("datestyle", own.datestyle),
+            ("timezone", own.timezone),
+            ("application_name", own.application_name),
+        ];
+        for (parameter, value) in parameters {
+            let value = value.filter(|value| !value.is_empty());
+            pool.parameters
+                .extend(value.map(|value| (parameter.to_owned(), value)));
+        }
         set(&mut pool.pool_size, own.pool_size);
         pool_keys(&mut pool, raw.keys);
+        if raw.server_tls.protocols.is_some() {
+            pool.server_tls.protocols =
+                self.protocols_at(&["pools", name, "server_tls"], &raw.server_tls.protocols);
+        }
         server_tls(&mut pool.server_tls, raw.server_tls);
         let mut raw_cache = raw.cache;
         if let Some(source) = raw_cache.feed_password.take() {
@@ -396,6 +458,62 @@ impl Resolver<'_, '_> {
             };
         }
         pool
+    }
+
+    fn protocols(&mut self, section: &str, names: &Option<List>) -> TlsProtocols {
+        self.protocols_at(&[section], names)
+    }
+
+    fn protocols_at(&mut self, section: &[&str], names: &Option<List>) -> TlsProtocols {
+        let all = defaults::ALL_PROTOCOLS;
+        let Some(List(names)) = names else { return all };
+        let has = |name: &str| names.iter().any(|n| n == name);
+        let known = names.iter().all(|n| n == "tlsv1.2" || n == "tlsv1.3");
+        if names.is_empty() || !known {
+            self.problems.add(
+                &[section, &["protocols"]].concat(),
+                "must be a list of \"tlsv1.2\", \"tlsv1.3\" or both",
+            );
+        }
+        TlsProtocols {
+            tls12: has("tlsv1.2"),
+            tls13: has("tlsv1.3"),
+        }
+    }
+
+    /// The users of `auth.file`. What `[users]` says about them stays; a password there goes first.
+    fn user_list(&mut self, config: &mut Config, default: &User) {
+        let Some(path) = &config.auth.file else {
+            return;
+        };
+        let text = match self.outside.read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                // As PgBouncer: nobody can log in, but it starts.
+                let oddity = format!("auth.file: cannot read {}: {error}", path.display());
+                return config.oddities.push(oddity);
+            }
+        };
+        let (listed, odd) = userlist::parse(&text);
+        let odd = odd.into_iter();
+        config
+            .oddities
+            .extend(odd.map(|(line, what)| format!("{}:{line}: {what}", path.display())));
+        for (name, secret) in listed {
+            let known = config.users.remove(&name);
+            let mut user = known.map_or_else(
+                || User {
+                    name: name.clone(),
+                    ..default.clone()
+                },
+                |known| User::clone(&known),
+            );
+            user.listed = true;
+            if user.secret.is_none() {
+                user.secret = secret;
+            }
+            config.users.insert(name, Arc::new(user));
+        }
     }
 
     fn shared_cache(&mut self, raw: raw::SharedCache) -> Option<SharedCache> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, Host, User};
+use super::{Config, Database, Host, TlsProtocols, User};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,31 @@ pub(super) const KEYS: &[Key] = &[
     fixed("general", "unix_socket_mode", |c| {
         format!("{:04o}", c.listen.unix_socket_mode)
     }),
+    fixed("general", "unix_socket_group", |c| {
+        text(&c.listen.unix_socket_group)
+    }),
+    fixed("general", "so_reuseport", |c| flag(c.listen.reuse_port)),
+    live("general", "tcp_socket_buffer", |c| {
+        c.listen.tcp_socket_buffer.unwrap_or(0).to_string()
+    }),
+    fixed("general", "pidfile", |c| file(&c.pidfile)),
+    fixed("general", "user", |c| text(&c.user)),
+    live("general", "stats_period", |c| seconds(c.stats_period)),
+    live("general", "autodb_idle_timeout", |c| {
+        seconds(c.autodb_idle_timeout)
+    }),
+    live("general", "pool_idle_timeout", |c| {
+        seconds(c.pool_idle_timeout)
+    }),
+    live("general", "ignore_startup_parameters", |c| {
+        join(c.startup.ignored.iter())
+    }),
+    live("general", "application_name_add_host", |c| {
+        flag(c.startup.add_host)
+    }),
+    live("general", "login_notify_message", |c| {
+        c.startup.message.clone()
+    }),
     fixed("general", "listen_backlog", |c| {
         c.listen.backlog.to_string()
     }),
@@ -187,6 +212,15 @@ pub(super) const KEYS: &[Key] = &[
     live("log", "level", |c| c.log.level.clone()),
     live("log", "connections", |c| flag(c.log.connections)),
     live("log", "disconnections", |c| flag(c.log.disconnections)),
+    live("log", "pooler_errors", |c| flag(c.log.pooler_errors)),
+    live("log", "stats", |c| flag(c.log.stats)),
+    fixed("log", "style", |c| c.log.style.as_str().to_owned()),
+    live("log", "file", |c| file(&c.log.file)),
+    live("log", "syslog", |c| flag(c.log.syslog)),
+    live("log", "syslog_ident", |c| c.log.syslog_ident.clone()),
+    live("log", "syslog_facility", |c| {
+        c.log.syslog_facility.as_str().to_owned()
+    }),
     fixed("http", "listen", |c| {
         let http = c.http.as_ref();
         http.map_or(String::new(), |http| http.listen.to_string())
@@ -194,10 +228,17 @@ pub(super) const KEYS: &[Key] = &[
     live("client_tls", "sslmode", |c| {
         c.client_tls.mode.as_str().to_owned()
     }),
+    live("client_tls", "protocols", |c| {
+        protocols(c.client_tls.protocols)
+    }),
     live("client_tls", "key_file", |c| file(&c.client_tls.key_file)),
     live("client_tls", "cert_file", |c| file(&c.client_tls.cert_file)),
     live("client_tls", "ca_file", |c| file(&c.client_tls.ca_file)),
     live("auth", "type", |c| c.auth.auth_type.as_str().to_owned()),
+    live("auth", "file", |c| file(&c.auth.file)),
+    live("auth", "scram_iterations", |c| {
+        c.auth.scram_iterations.to_string()
+    }),
     live("auth", "query", |c| text(&c.auth.query)),
     live("auth", "user", |c| text(&c.auth.user)),
     live("auth", "dbname", |c| text(&c.auth.dbname)),
@@ -246,6 +287,7 @@ pub(super) const POOL_KEYS: &[PoolKey] = &[
     general("cancel_wait_timeout", |d| seconds(d.timeouts.cancel_wait)),
     general("client_write_timeout", |d| seconds(d.timeouts.client_write)),
     server_tls("sslmode", |d| d.server_tls.mode.as_str().to_owned()),
+    server_tls("protocols", |d| protocols(d.server_tls.protocols)),
     server_tls("ca_file", |d| file(&d.server_tls.ca_file)),
     server_tls("key_file", |d| file(&d.server_tls.key_file)),
     server_tls("cert_file", |d| file(&d.server_tls.cert_file)),
@@ -261,6 +303,13 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
     named("connect_query", |d| text(&d.connect_query)),
+    named("auth_user", |d| text(&d.auth_user)),
+    named("auth_query", |d| text(&d.auth_query)),
+    named("auth_dbname", |d| text(&d.auth_dbname)),
+    named("client_encoding", |d| parameter(d, "client_encoding")),
+    named("datestyle", |d| parameter(d, "datestyle")),
+    named("timezone", |d| parameter(d, "timezone")),
+    named("application_name", |d| parameter(d, "application_name")),
     named("cache.enabled", |d| flag(d.cache.enabled)),
     named("cache.ttl", |d| seconds(d.cache.ttl)),
     named("cache.stale_while_revalidate", |d| {
@@ -319,6 +368,17 @@ pub(super) const USER_KEYS: &[NamedKey<User>] = &[
         optional_seconds(u.query_wait_timeout)
     }),
 ];
+
+fn protocols(protocols: TlsProtocols) -> String {
+    let names = [("tlsv1.2", protocols.tls12), ("tlsv1.3", protocols.tls13)];
+    join(names.iter().filter(|(_, on)| *on).map(|(name, _)| *name))
+}
+
+fn parameter(database: &Database, name: &str) -> String {
+    let mut all = database.parameters.iter();
+    let found = all.find(|(n, _)| n == name);
+    found.map_or(String::new(), |(_, value)| value.clone())
+}
 
 fn seconds(duration: Duration) -> String {
     duration.as_secs_f64().to_string()

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
-    AuthType, Consistency, Invalidation, PoolMode, RowSecurity, SessionStatePolicy, SslMode,
+    AuthType, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
+    SessionStatePolicy, SslMode,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -78,6 +79,8 @@ deserialize_scalars!(
     Invalidation,
     RowSecurity,
     Consistency,
+    LogStyle,
+    Facility,
     SslMode,
     AuthType
 );
@@ -300,6 +303,21 @@ words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
 words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
+words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
+words!(
+    Facility: Auth = "auth",
+    Authpriv = "authpriv",
+    Daemon = "daemon",
+    User = "user",
+    Local0 = "local0",
+    Local1 = "local1",
+    Local2 = "local2",
+    Local3 = "local3",
+    Local4 = "local4",
+    Local5 = "local5",
+    Local6 = "local6",
+    Local7 = "local7",
+);
 words!(
     SslMode: Disable = "disable",
     Allow = "allow",

@@ -93,7 +93,7 @@ impl TlsClient {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = ServerVerifier::new(check(settings)?, &provider);
         let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&settings.protocols.versions())
             .map_err(TlsClientError::Rustls)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));

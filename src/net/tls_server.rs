@@ -84,7 +84,7 @@ impl TlsServer {
         let end_point = chain.first().and_then(|c| binding::hash_certificate(c));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&settings.protocols.versions())
             .map_err(|e| TlsServerError::Rustls(e.to_string()))?;
         let builder = match &settings.ca_file {
             None => builder.with_no_client_auth(),

@@ -218,7 +218,7 @@ impl Pool {
             user: &self.user,
             database: database.unwrap_or(&self.database),
             application_name: None,
-            parameters: &[],
+            parameters: &settings.database.parameters,
             credentials: &credentials,
             protocol_minor: 0,
         };
@@ -239,8 +239,11 @@ impl Pool {
         }
         server.info.set_activity(Activity::Idle, 0);
         self.servers.enter(&server.info);
-        tracing::debug!(pool = ?self, server = server.info.id, pid = server.info.backend_pid,
-            "new connection to server");
+        if settings.log.connections {
+            let info = &server.info;
+            tracing::info!(server = info.id, database = %info.database, user = %info.user,
+                peer = %info.peer, local = %info.local, "new connection to server");
+        }
         Ok(server)
     }
 }

@@ -86,6 +86,8 @@ pub struct Pool {
     generation: AtomicU64,
     /// Its database or user is gone from the configuration.
     closed: AtomicBool,
+    /// Since then nobody has used it; `None`: somebody does.
+    unused_since: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -126,6 +128,7 @@ impl Pool {
             shared: new.shared,
             generation: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            unused_since: Mutex::default(),
         })
     }
 
@@ -291,8 +294,7 @@ impl Pool {
     /// Closes a connection that was lent.
     pub fn discard(self: &Arc<Pool>, server: Box<Server>, why: &'static str) {
         self.shard(Home::Control).discards.add(1);
-        tracing::debug!(database = %self.database, user = %self.user, server = server.info.id,
-            pid = server.info.backend_pid, reason = why, "closing server connection");
+        self.log_closing(&server, why);
         drop(server);
         let wanted = {
             let mut core = self.core.lock();
@@ -301,6 +303,15 @@ impl Pool {
         };
         if wanted {
             self.connect_more();
+        }
+    }
+
+    fn log_closing(&self, server: &Server, why: &str) {
+        if self.settings.load().log.disconnections {
+            let info = &server.info;
+            tracing::info!(server = info.id, database = %info.database, user = %info.user,
+                peer = %info.peer, reason = why, age = server.created.elapsed().as_secs(),
+                "server connection closed");
         }
     }
 
@@ -318,6 +329,16 @@ impl Pool {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Takes note whether it is used; how long it has not been.
+    fn note_use(&self, used: bool, now: Instant) -> std::time::Duration {
+        let mut since = self.unused_since.lock();
+        if used {
+            *since = None;
+            return std::time::Duration::ZERO;
+        }
+        now.saturating_duration_since(*since.get_or_insert(now))
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -330,8 +351,7 @@ impl Pool {
     ) {
         let closed = self.core.lock().close_idle(Instant::now(), keep, which);
         for server in closed {
-            tracing::debug!(database = %self.database, user = %self.user,
-                server = server.info.id, reason = why, "closing idle server connection");
+            self.log_closing(&server, why);
             drop(server);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -43,8 +44,8 @@ pub struct TlsSettingsError {
     pub source: Box<TlsClientError>,
 }
 
-/// So many pools may be kept for no other reason than that their server is out of reach.
-const UNREACHABLE_KEPT: usize = 100;
+/// Where there are more pools than that, unused ones are not kept for their counters only.
+const UNUSED_KEPT: usize = 100;
 
 type Key = (Arc<str>, Arc<str>);
 
@@ -128,7 +129,8 @@ impl Pools {
         let cache = inner
             .caches
             .of_pool(&inner.config, database, name, &server_user, None);
-        let settings = PoolSettings::new(database, inner.user(&server_user), cache);
+        let settings =
+            PoolSettings::new(database, inner.user(&server_user), &inner.config.log, cache);
         let pool = Pool::new(NewPool {
             endpoint: inner.endpoint(database),
             credentials: inner.credentials(database, &server_user),
@@ -158,16 +160,32 @@ impl Pools {
         }
     }
 
-    /// Names below `"*"` are made up by clients: those that nobody uses any longer are forgotten.
+    /// Forgets pools that nobody has used for too long, with their counters: those of names below
+    /// `"*"`, which are made up by clients, and the others if the configuration says so.
     pub fn forget_unused(&self) {
+        let now = Instant::now();
         let mut inner = self.inner.lock();
         let Inner { config, pools, .. } = &mut *inner;
-        let many = pools.len() > UNREACHABLE_KEPT;
+        let many = pools.len() > UNUSED_KEPT;
         pools.retain(|(name, _), pool| {
+            let counts = pool.counts();
             // A client holds its pool, and new ones get it under the lock that we hold.
-            let used = Arc::strong_count(pool) > 1 || !pool.counts().is_empty();
-            // The memory that a server is out of reach is worth more than the room.
-            used || config.databases.contains_key(&**name) || !(pool.is_reachable() || many)
+            let used = Arc::strong_count(pool) > 1 || counts.lent + counts.waiting > 0;
+            let unused = pool.note_use(used, now);
+            let listed = config.databases.contains_key(&**name);
+            let limit = match listed {
+                true => config.pool_idle_timeout,
+                false => config.autodb_idle_timeout,
+            };
+            let too_long = !limit.is_zero() && unused >= limit;
+            // Anybody can make names up.
+            let for_room = !used && !listed && many && counts.is_empty();
+            let goes = !used && (too_long || for_room);
+            if goes {
+                tracing::info!(?pool, "cleaning up idle pool");
+                pool.close();
+            }
+            !goes
         });
         let Inner {
             pools, by_database, ..
@@ -206,6 +224,7 @@ impl Pools {
                     || b.dbname != database.dbname
                     || b.password != database.password
                     || b.server_tls != database.server_tls
+                    || b.parameters != database.parameters
             });
             inner.budgets(&pool.database, &database, &pool.user);
             let before = pool.settings_now();
@@ -221,7 +240,7 @@ impl Pools {
                 cache.space.wait_for(Arc::downgrade(&held));
             }
             drop(before);
-            let settings = PoolSettings::new(&database, inner.user(&pool.user), cache);
+            let settings = PoolSettings::new(&database, inner.user(&pool.user), &config.log, cache);
             pool.offer_credentials(inner.credentials(&database, &pool.user));
             pool.apply(settings, inner.endpoint(&database), moved);
         }
@@ -265,6 +284,7 @@ impl Inner {
                 interval: listen.tcp_keepintvl,
                 count: listen.tcp_keepcnt,
                 user_timeout: listen.tcp_user_timeout,
+                buffer: listen.tcp_socket_buffer,
             },
             scram_keys: Arc::clone(
                 self.scram_keys

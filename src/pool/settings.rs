@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::core::Limits;
 use crate::cache::pool::PoolCache;
-use crate::config::{Database, PoolMode, SessionStatePolicy, Timeouts, User};
+use crate::config::{Database, Log, PoolMode, SessionStatePolicy, Timeouts, User};
 
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
@@ -15,8 +15,16 @@ pub struct PoolSettings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub min_size: usize,
+    pub log: LogServers,
     /// If answers are remembered in its database, for this pool or another.
     pub cache: Option<Arc<PoolCache>>,
+}
+
+/// Which of its server connections' doings are logged.
+#[derive(Debug, Clone, Copy)]
+pub struct LogServers {
+    pub connections: bool,
+    pub disconnections: bool,
 }
 
 /// A waiter elsewhere is preferred to a local one when it has waited this much longer.
@@ -29,6 +37,7 @@ impl PoolSettings {
     pub fn new(
         database: &Arc<Database>,
         user: &User,
+        log: &Log,
         cache: Option<Arc<PoolCache>>,
     ) -> PoolSettings {
         PoolSettings {
@@ -45,6 +54,10 @@ impl PoolSettings {
                 round_robin: database.server.round_robin,
             },
             min_size: database.min_pool_size,
+            log: LogServers {
+                connections: log.connections,
+                disconnections: log.disconnections,
+            },
             cache,
             database: Arc::clone(database),
         }

@@ -65,46 +65,99 @@ impl Shard {
     }
 }
 
-/// The sum of all shards.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Totals {
-    pub assignments: u64,
-    pub transactions: u64,
-    pub queries: u64,
-    pub errors: u64,
-    pub received: u64,
-    pub sent: u64,
-    pub transaction_micros: u64,
-    pub query_micros: u64,
-    pub wait_micros: u64,
-    pub client_parses: u64,
-    pub server_parses: u64,
-    pub binds: u64,
-    pub logins: u64,
-    pub timeouts: u64,
-    pub cancels: u64,
-    pub pins: u64,
-    pub discards: u64,
+macro_rules! totals {
+    ($($field:ident),+ $(,)?) => {
+        /// The sum of all shards.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        pub struct Totals {
+            $(pub $field: u64,)+
+        }
+
+        impl Totals {
+            pub fn add(&mut self, shard: &Shard) {
+                $(self.$field += shard.$field.get();)+
+            }
+        }
+
+        impl std::ops::Add for Totals {
+            type Output = Totals;
+
+            fn add(self, other: Totals) -> Totals {
+                Totals { $($field: self.$field + other.$field,)+ }
+            }
+        }
+
+        impl std::ops::Sub for Totals {
+            type Output = Totals;
+
+            /// Counters do not go back, but one may be forgotten with its pool.
+            fn sub(self, other: Totals) -> Totals {
+                Totals { $($field: self.$field.saturating_sub(other.$field),)+ }
+            }
+        }
+    };
 }
 
+totals!(
+    assignments,
+    transactions,
+    queries,
+    errors,
+    received,
+    sent,
+    transaction_micros,
+    query_micros,
+    wait_micros,
+    client_parses,
+    server_parses,
+    binds,
+    logins,
+    timeouts,
+    cancels,
+    pins,
+    discards,
+);
+
 impl Totals {
-    pub fn add(&mut self, shard: &Shard) {
-        self.assignments += shard.assignments.get();
-        self.transactions += shard.transactions.get();
-        self.queries += shard.queries.get();
-        self.errors += shard.errors.get();
-        self.received += shard.received.get();
-        self.sent += shard.sent.get();
-        self.transaction_micros += shard.transaction_micros.get();
-        self.query_micros += shard.query_micros.get();
-        self.wait_micros += shard.wait_micros.get();
-        self.client_parses += shard.client_parses.get();
-        self.server_parses += shard.server_parses.get();
-        self.binds += shard.binds.get();
-        self.logins += shard.logins.get();
-        self.timeouts += shard.timeouts.get();
-        self.cancels += shard.cancels.get();
-        self.pins += shard.pins.get();
-        self.discards += shard.discards.get();
+    /// What was done in a period of this length, as PgBouncer logs it.
+    pub fn sentence(&self, period: Duration) -> String {
+        let second = |n: u64| (n as f64 / period.as_secs_f64().max(0.001)) as u64;
+        format!(
+            "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
+             in {} B/s, out {} B/s, xact {} us, query {} us, wait {} us",
+            second(self.transactions),
+            second(self.queries),
+            second(self.client_parses),
+            second(self.server_parses),
+            second(self.binds),
+            second(self.received),
+            second(self.sent),
+            self.transaction_micros / self.transactions.max(1),
+            self.query_micros / self.queries.max(1),
+            second(self.wait_micros),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_in_words() {
+        let totals = Totals {
+            transactions: 20,
+            queries: 40,
+            transaction_micros: 2000,
+            query_micros: 2000,
+            received: 1000,
+            ..Totals::default()
+        };
+        let sentence = (totals + totals - totals).sentence(Duration::from_secs(10));
+        assert_eq!(
+            sentence,
+            "stats: 2 xacts/s, 4 queries/s, 0 client parses/s, 0 server parses/s, 0 binds/s, \
+             in 100 B/s, out 0 B/s, xact 100 us, query 50 us, wait 0 us"
+        );
     }
 }

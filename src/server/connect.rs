@@ -56,6 +56,8 @@ pub struct Keepalive {
     pub count: Option<u32>,
     /// How long sent data may stay unacknowledged (`tcp_user_timeout`).
     pub user_timeout: Option<Duration>,
+    /// Bytes that the kernel keeps each way (`tcp_socket_buffer`).
+    pub buffer: Option<usize>,
 }
 
 /// Who wants to log in, and as what.
@@ -269,6 +271,7 @@ impl Default for Keepalive {
             interval: None,
             count: None,
             user_timeout: None,
+            buffer: None,
         }
     }
 }

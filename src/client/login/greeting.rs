@@ -4,13 +4,16 @@ use super::Entry;
 use crate::protocol::encode;
 
 /// What a client is told when it is let in.
-pub(super) fn introduction(entry: &Entry) -> Vec<u8> {
+pub(super) fn introduction(entry: &Entry, message: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(encode::AUTHENTICATION_OK);
     for (name, value) in entry.reported.entries() {
         encode::parameter_status(&mut out, name, value);
     }
     encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
+    if !message.is_empty() {
+        encode::notice(&mut out, "00000", message, None);
+    }
     encode::ready_for_query(&mut out, b'I');
     out
 }

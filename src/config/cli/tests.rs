@@ -21,9 +21,19 @@ fn verbosity_goes_before_the_file() {
     let filter = |args| parse(args).unwrap().log_filter("warn").to_owned();
     assert_eq!(filter(&["-v", "a.toml"]), "debug");
     assert_eq!(filter(&["-vv", "a.toml"]), "trace");
-    assert_eq!(filter(&["a.toml", "--quiet"]), "off");
+    assert_eq!(filter(&["a.toml", "--quiet"]), "warn");
     let both = parse(&["-q", "-v", "a.toml"]).unwrap_err().kind();
     assert_eq!(both, ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn pgbouncers_flags_mean_what_they_mean_there() {
+    let cli = parse(&["-d", "-q", "-u", "postgres", "pgbouncer.ini"]).unwrap();
+    assert!(cli.daemon && cli.quiet);
+    assert_eq!(cli.user.as_deref(), Some("postgres"));
+    let cli = parse(&["convert", "pgbouncer.ini"]).unwrap();
+    let file = PathBuf::from("pgbouncer.ini");
+    assert_eq!(cli.command, Some(Command::Convert { file }));
 }
 
 #[test]

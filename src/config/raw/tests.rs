@@ -59,8 +59,8 @@ fn pgbouncer_spellings_are_recognised() {
 #[test]
 fn a_key_like_no_other_is_answered_with_all() {
     assert_eq!(
-        wrong("[log]\ncolour = true"),
-        ["pgweir.toml:2: log.colour: unknown key; known here: level, connections, disconnections"]
+        wrong("[http]\ncolour = true"),
+        ["pgweir.toml:2: http.colour: unknown key; known here: listen"]
     );
 }
 

@@ -143,6 +143,15 @@ fn guess(name: &str, known: &[&str], what: &str, sections: &[Section]) -> String
     }
 }
 
+/// `"; did you mean X?"`, if one of the names is much like this one.
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let near = known
+        .map(|known| (distance(name, known), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 1 + name.len().min(known.len()) / 4);
+    near.map_or(String::new(), |(_, near)| format!("; did you mean {near}?"))
+}
+
 /// Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

@@ -196,6 +196,10 @@ impl Checks<'_, '_> {
                 "must be at least 1, or nobody can connect",
             );
         }
+        if config.stats_period < Duration::from_secs(1) {
+            self.problems
+                .add(&["general", "stats_period"], "must be at least 1 second");
+        }
         if config.workers > 1024 {
             self.problems.add(
                 &["general", "workers"],
@@ -368,9 +372,11 @@ impl Checks<'_, '_> {
                         "must use $1, which stands for the user to look up",
                     );
                 }
-                // A password that could not be fetched has been reported.
+                // A password that could not be fetched has been reported. Where the server wants
+                // none, none is needed.
                 let written = self.problems.is_written(&["users", name, "password"]);
-                if !(users.contains_key(name) && written) {
+                let listed = users.get(name).is_some_and(|user| user.listed);
+                if !(users.contains_key(name) && (written || listed)) && auth.file.is_none() {
                     self.problems.add(
                         key,
                         format!("{name:?} needs a password: set users.{name}.password"),

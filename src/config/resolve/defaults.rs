@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database,
-    FeedSettings, Host, Http, Invalidation, Listen, Log, PoolMode, RowSecurity, ServerSettings,
-    ServerTls, SessionStatePolicy, SharedCache, SslMode, Timeouts, User,
+    Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database, Facility,
+    FeedSettings, Host, Http, Invalidation, Listen, Log, LogStyle, PoolMode, RowSecurity,
+    ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode, StartupRules, Timeouts,
+    TlsProtocols, User,
 };
 
 const OFF: Duration = Duration::ZERO;
+pub(super) const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
+    tls12: true,
+    tls13: true,
+};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -29,21 +34,37 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
         // Formats"), so there is nothing larger.
         max_packet_size: i32::MAX as usize,
+        pidfile: None,
+        user: None,
+        stats_period: seconds(60),
+        autodb_idle_timeout: seconds(3600),
+        pool_idle_timeout: OFF,
+        startup: StartupRules::default(),
         shutdown_timeout: seconds(30),
         log: Log {
             level: "info".to_owned(),
             connections: true,
             disconnections: true,
+            pooler_errors: true,
+            stats: true,
+            style: LogStyle::Text,
+            file: None,
+            syslog: false,
+            syslog_ident: "pgweir".to_owned(),
+            syslog_facility: Facility::Daemon,
         },
         http: None,
         client_tls: ClientTls {
             mode: SslMode::Disable,
+            protocols: ALL_PROTOCOLS,
             key_file: None,
             cert_file: None,
             ca_file: None,
         },
         auth: Auth {
             auth_type: AuthType::ScramSha256,
+            file: None,
+            scram_iterations: crate::auth::scram::ITERATIONS,
             query: None,
             user: None,
             dbname: None,
@@ -58,6 +79,8 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         fallback: None,
         pool_defaults: Arc::new(database()),
         users: Default::default(),
+        oddities: Vec::new(),
+        pgbouncer: None,
         default_user: Arc::new(User::default()),
         admin_users: Vec::new(),
         stats_users: Vec::new(),
@@ -78,6 +101,9 @@ fn listen() -> Listen {
         port,
         unix_socket_dir: Some(PathBuf::from("/tmp")),
         unix_socket_mode: 0o777,
+        unix_socket_group: None,
+        reuse_port: false,
+        tcp_socket_buffer: None,
         // What the kernel cuts larger values to, unless net.core.somaxconn says otherwise.
         backlog: 4096,
         tcp_keepalive: true,
@@ -106,6 +132,7 @@ fn database() -> Database {
         session_state: SessionStatePolicy::Pin,
         server_tls: ServerTls {
             mode: SslMode::Prefer,
+            protocols: ALL_PROTOCOLS,
             ca_file: None,
             key_file: None,
             cert_file: None,
@@ -134,6 +161,10 @@ fn database() -> Database {
         max_queue: 10_000,
         max_prepared_statements: 200,
         connect_query: None,
+        auth_user: None,
+        auth_query: None,
+        auth_dbname: None,
+        parameters: Vec::new(),
         cache: CacheSettings {
             enabled: false,
             ttl: seconds(60),

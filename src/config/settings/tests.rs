@@ -143,6 +143,9 @@ const VALUES: &[&str] = &[
     "'127.0.0.1:7'",
     "'x'",
     "'x $1'",
+    "['tlsv1.3']",
+    "'pgbouncer'",
+    "'local7'",
 ];
 
 #[test]

@@ -39,6 +39,10 @@ fn key(name: &str) -> PrivateKeyDer<'static> {
 pub(crate) fn settings(mode: SslMode, ca: &str) -> ServerTls {
     ServerTls {
         mode,
+        protocols: crate::config::TlsProtocols {
+            tls12: true,
+            tls13: true,
+        },
         ca_file: (!ca.is_empty()).then(|| file(ca)),
         key_file: None,
         cert_file: None,

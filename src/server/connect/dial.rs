@@ -173,6 +173,10 @@ async fn open_tcp(to: SocketAddr, keepalive: &Keepalive) -> io::Result<(Socket, 
         options.set_tcp_keepalive(&probes)?;
     }
     #[cfg(target_os = "linux")]
+    if let Some(bytes) = keepalive.buffer {
+        options.set_recv_buffer_size(bytes)?;
+        options.set_send_buffer_size(bytes)?;
+    }
     if keepalive.user_timeout.is_some() {
         options.set_tcp_user_timeout(keepalive.user_timeout)?;
     }
