@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -24,6 +25,7 @@ use crate::net::tls_server::TlsServer;
 use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
+use crate::pool::registry::pausing::{Hold, HoldError};
 use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
@@ -114,8 +116,9 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     door.pools.open_minimum();
     let mut accepting = Vec::new();
     for listener in listeners {
-        tracing::info!(address = listener.address(), "listening");
-        accepting.push(tokio::spawn(accept(Arc::clone(&door), listener)));
+        tracing::info!("listening on {}", listener.address());
+        let is_tcp = matches!(listener, Listener::Tcp(_));
+        accepting.push((is_tcp, tokio::spawn(accept(Arc::clone(&door), listener))));
     }
     tokio::spawn(Arc::clone(&door.console).keep_averages());
     tokio::spawn(maintain::run(
@@ -131,6 +134,9 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     );
 
     let order = inbox.recv().await;
+    // The console is still reached by its Unix socket; who comes there for a database is told.
+    let tcp = accepting.iter().filter(|(is_tcp, _)| *is_tcp);
+    tcp.for_each(|(_, accepting)| accepting.abort());
     let leaving = async {
         match order {
             Some(Order::Drain) => drain(&door).await,
@@ -143,7 +149,9 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         // A second order ends it at once.
         _ = inbox.recv() => tracing::warn!("told again to shut down: not waiting for clients"),
     }
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    accepting
+        .iter()
+        .for_each(|(_, accepting)| accepting.abort());
     if let Some(tier) = &door.pools.shared().tier {
         tier.leave(&door.pools.caches()).await;
     }
@@ -199,6 +207,7 @@ fn build(
             hashing: Arc::new(Semaphore::new(HASHING)),
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),
+            set: Mutex::default(),
         }
     });
     Ok(door)
@@ -241,6 +250,8 @@ struct Signals {
     term: Signal,
     int: Signal,
     quit: Signal,
+    usr1: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -250,6 +261,8 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -272,13 +285,34 @@ async fn signals(
                 }
                 continue;
             }
-            _ = caught.term.recv() => Order::Drain,
+            _ = caught.term.recv() => Order::WaitForClients,
             _ = caught.int.recv() => Order::Drain,
             _ = caught.quit.recv() => Order::Now,
+            _ = caught.usr1.recv() => {
+                hold(&door, "SIGUSR1", |pools| pools.hold_all(Hold::Pause));
+                continue;
+            }
+            _ = caught.usr2.recv() => {
+                hold(&door, "SIGUSR2", |pools| pools.resume_all());
+                continue;
+            }
         };
+        tracing::info!("got a signal to shut down: {order:?}");
         if orders.send(order).is_err() {
             return;
         }
+    }
+}
+
+/// PAUSE and RESUME by signal.
+fn hold(door: &Door, signal: &str, change: impl Fn(&Pools) -> Result<(), HoldError>) {
+    if door.is_draining() {
+        tracing::info!("got {signal} while shutting down: ignored");
+        return;
+    }
+    match change(&door.pools) {
+        Ok(()) => tracing::info!("got {signal}"),
+        Err(error) => tracing::warn!("got {signal}: {error}"),
     }
 }
 
@@ -287,12 +321,16 @@ async fn drain(door: &Door) {
     door.draining.store(true, Ordering::Relaxed);
     let limit = door.config.load().shutdown_timeout;
     tracing::info!(clients = door.directory.len(), ?limit, "shutting down");
-    let deadline = Instant::now() + limit;
-    while !door.directory.is_empty() && Instant::now() < deadline {
+    let began = Instant::now();
+    while !door.directory.is_empty() && (limit.is_zero() || began.elapsed() < limit) {
         // Each time, for those whose login was under way.
         door.directory.for_each(|c| c.request(Control::Drain));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    cut_off(door).await;
+}
+
+async fn cut_off(door: &Door) {
     door.directory.for_each(|c| c.request(Control::Kill));
     let deadline = Instant::now() + Duration::from_millis(500);
     while !door.directory.is_empty() && Instant::now() < deadline {
@@ -300,25 +338,33 @@ async fn drain(door: &Door) {
     }
 }
 
-/// No new logins; clients go when they have nothing left to do, however long that takes.
+/// No new logins; clients go when they like, and all go when the time is up.
 async fn wait_for_clients(door: &Door) {
     door.draining.store(true, Ordering::Relaxed);
     tracing::info!(
         clients = door.directory.len(),
         "shutting down when the last client is gone"
     );
-    while !door.directory.is_empty() {
+    let limit = door.config.load().shutdown_timeout;
+    let began = Instant::now();
+    while !door.directory.is_empty() && (limit.is_zero() || began.elapsed() < limit) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    cut_off(door).await;
 }
 
 /// Reads the configuration again and applies what can change. Gives warnings.
 fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
-    let old = door.config.load_full();
-    let mut new = old.reload().map_err(|first| {
+    let new = door.config.load().reload().map_err(|first| {
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
+    door.set.lock().clear();
+    apply_config(door, set_log, new)
+}
+
+fn apply_config(door: &Door, set_log: &SetLog, mut new: Config) -> Result<Vec<String>, String> {
+    let old = door.config.load_full();
     let notes = new.notes();
     let report = reload::diff(&old, &new);
     reload::keep_fixed(&old, &mut new);
@@ -378,6 +424,18 @@ impl Actions for Remote {
             Some(door) => reload_config(&door, &self.set_log),
             None => Err("shutting down".to_owned()),
         }
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<(), String> {
+        let door = self.door.upgrade().ok_or("shutting down")?;
+        let mut set = door.set.lock();
+        set.push((key.to_owned(), value.to_owned()));
+        let new = door.config.load().with_settings(&set);
+        let applied = new.and_then(|new| apply_config(&door, &self.set_log, new));
+        if applied.is_err() {
+            set.pop();
+        }
+        applied.map(drop)
     }
 
     fn shutdown(&self, mode: ShutdownMode) {

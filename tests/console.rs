@@ -85,11 +85,10 @@ fn tables_have_the_columns_that_tools_know() {
         ("1".into(), "1".into(), "1".into())
     );
     let help = weir.console().query("SHOW HELP");
+    assert_eq!(help.tags(), "NCZ");
+    let text = String::from_utf8_lossy(&help.0[0].body).into_owned();
     for (what, _) in COLUMNS {
-        assert!(
-            help.rows()[0][0].contains(what),
-            "{what} is not in SHOW HELP"
-        );
+        assert!(text.contains(what), "{what} is not in SHOW HELP");
     }
     let version = &weir.show("VERSION")[0]["version"];
     assert_eq!(version, concat!("pgweir ", env!("CARGO_PKG_VERSION")));
@@ -307,7 +306,12 @@ fn an_error_leaves_the_session_as_it_was() {
         ("show pols", "42601"),
         ("drop table x", "42601"),
         ("shutdown now please", "42601"),
-        ("reconnect nosuchdb", "08P01"),
+        ("reconnect pgbouncer", "08P01"),
+        ("resume", "08P01"),
+        ("disable", "42601"),
+        ("set nosuch = 1", "42601"),
+        ("set query_timeout = x", "08P01"),
+        ("set listen_port = 1", "08P01"),
         ("kill_client 999999", "08P01"),
         ("kill_client abc", "42601"),
     ] {
@@ -326,7 +330,7 @@ fn an_error_leaves_the_session_as_it_was() {
     );
     assert_eq!(console.query(";").tags(), "IZ");
     assert_eq!(console.query("show version").tags(), "TDCZ");
-    assert_eq!(console.query("set x = 1").tags(), "NCZ");
+    assert_eq!(console.query("set datestyle = 'ISO'").tags(), "NCZ");
 }
 
 #[test]
@@ -391,10 +395,9 @@ fn shutdown_waits_for_whom_it_is_told_to() {
         weir.console().query("shutdown wait_for_clients").tags(),
         "CZ"
     );
-    until("logins are refused", || {
-        Wire::try_connect(weir.port, "postgres", "postgres").is_err()
+    until("nobody listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", weir.port)).is_err()
     });
-    assert_eq!(refusal(weir.port, "postgres", "postgres").0, "57P01");
     assert_eq!(idle.query("select 1").value(), "1");
     assert!(weir.child.try_wait().unwrap().is_none());
     drop(idle);

@@ -1,5 +1,7 @@
 //! The console's commands, as text.
 
+use crate::pgbouncer::{ini, settings};
+
 /// A command that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -8,7 +10,17 @@ pub enum Command {
     Parameter(&'static str, &'static str),
     /// `SET x = y`, which drivers say; nothing is changed.
     SetIgnored,
+    /// One of PgBouncer's settings, in lower case, and its value.
+    Set(String, String),
     Reload,
+    /// One database, or all.
+    Pause(Option<String>),
+    Resume(Option<String>),
+    Suspend,
+    Disable(String),
+    Enable(String),
+    Kill(Option<String>),
+    WaitClose(Option<String>),
     Reconnect(Option<String>),
     KillClient(u64),
     Shutdown(super::console::ShutdownMode),
@@ -40,6 +52,17 @@ pub enum Show {
     Lists,
     Version,
     State,
+    StatsTotals,
+    StatsAverages,
+    Totals,
+    Sockets,
+    ActiveSockets,
+    Fds,
+    Mem,
+    DnsHosts,
+    DnsZones,
+    Peers,
+    PeerPools,
     Cache,
     CacheTables,
     CacheTop,
@@ -60,6 +83,17 @@ const SHOWS: &[(&str, Show)] = &[
     ("lists", Show::Lists),
     ("version", Show::Version),
     ("state", Show::State),
+    ("stats_totals", Show::StatsTotals),
+    ("stats_averages", Show::StatsAverages),
+    ("totals", Show::Totals),
+    ("sockets", Show::Sockets),
+    ("active_sockets", Show::ActiveSockets),
+    ("fds", Show::Fds),
+    ("mem", Show::Mem),
+    ("dns_hosts", Show::DnsHosts),
+    ("dns_zones", Show::DnsZones),
+    ("peers", Show::Peers),
+    ("peer_pools", Show::PeerPools),
     ("cache", Show::Cache),
 ];
 
@@ -78,6 +112,13 @@ const COMMANDS: &[&str] = &[
     "reconnect",
     "kill_client",
     "shutdown",
+    "pause",
+    "resume",
+    "suspend",
+    "disable",
+    "enable",
+    "kill",
+    "wait_close",
     "set",
     "cache",
 ];
@@ -89,41 +130,122 @@ pub fn parse(text: &str) -> Result<Command, String> {
     if let Some(sql) = cache_for(text) {
         return Ok(Command::ExplainCache(sql));
     }
-    let text = without_comments(text).to_lowercase();
-    let words: Vec<&str> = text
-        .trim_matches(|c: char| c.is_whitespace() || c == ';')
-        .split_whitespace()
-        .collect();
-    match words[..] {
-        [] => Ok(Command::Empty),
-        ["show", "cache", "tables"] => Ok(Command::Show(Show::CacheTables)),
-        ["show", "cache", "shared"] => Ok(Command::Show(Show::CacheShared)),
-        ["show", "cache", "feeds"] => Ok(Command::Show(Show::CacheFeeds)),
-        ["show", "cache", "top"] => Ok(Command::Show(Show::CacheTop)),
-        ["show", "cache", "decisions"] => Ok(Command::Show(Show::CacheDecisions)),
-        ["cache", "flush"] | ["cache", "flush", "all"] => Ok(Command::FlushCache(Flush::All)),
-        ["cache", "flush", "database", name] => {
-            Ok(Command::FlushCache(Flush::Database(name.to_owned())))
+    let text = without_comments(text);
+    let written = words(text.trim_matches(|c: char| c.is_whitespace() || c == ';'))?;
+    let lower: Vec<String> = written.iter().map(|word| word.to_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    // Names are as they are written.
+    let name = |n: usize| written[n].clone();
+    let some = |n: usize| Some(name(n));
+    Ok(match lower[..] {
+        [] => Command::Empty,
+        ["show", "cache", "tables"] => Command::Show(Show::CacheTables),
+        ["show", "cache", "shared"] => Command::Show(Show::CacheShared),
+        ["show", "cache", "feeds"] => Command::Show(Show::CacheFeeds),
+        ["show", "cache", "top"] => Command::Show(Show::CacheTop),
+        ["show", "cache", "decisions"] => Command::Show(Show::CacheDecisions),
+        ["cache", "flush"] | ["cache", "flush", "all"] => Command::FlushCache(Flush::All),
+        ["cache", "flush", "database", _] => Command::FlushCache(Flush::Database(name(3))),
+        ["cache", "flush", "table", _] => Command::FlushCache(Flush::Table(name(3))),
+        ["show" | "select", what] => return show(what),
+        ["set", ..] => return set(&written[1..]),
+        ["reload"] => Command::Reload,
+        ["pause"] => Command::Pause(None),
+        ["pause", _] => Command::Pause(some(1)),
+        ["resume"] => Command::Resume(None),
+        ["resume", _] => Command::Resume(some(1)),
+        ["suspend"] => Command::Suspend,
+        ["disable"] | ["enable"] => return Err("a database is required".to_owned()),
+        ["disable", _] => Command::Disable(name(1)),
+        ["enable", _] => Command::Enable(name(1)),
+        ["kill"] => Command::Kill(None),
+        ["kill", _] => Command::Kill(some(1)),
+        ["wait_close"] => Command::WaitClose(None),
+        ["wait_close", _] => Command::WaitClose(some(1)),
+        ["reconnect"] => Command::Reconnect(None),
+        ["reconnect", _] => Command::Reconnect(some(1)),
+        ["kill_client", id] => {
+            let id = id.parse().map_err(|_| format!("invalid client id: {id}"))?;
+            Command::KillClient(id)
         }
-        ["cache", "flush", "table", name] => Ok(Command::FlushCache(Flush::Table(name.to_owned()))),
-        ["show" | "select", what] => show(what),
-        ["set", ..] => Ok(Command::SetIgnored),
-        ["reload"] => Ok(Command::Reload),
-        ["reconnect"] => Ok(Command::Reconnect(None)),
-        ["reconnect", database] => Ok(Command::Reconnect(Some(database.to_owned()))),
-        ["kill_client", id] => id
-            .parse()
-            .map(Command::KillClient)
-            .map_err(|_| format!("invalid client id: {id}")),
-        ["shutdown"] => Ok(Command::Shutdown(ShutdownMode::Immediate)),
-        ["shutdown", "wait_for_servers"] => Ok(Command::Shutdown(ShutdownMode::WaitForServers)),
-        ["shutdown", "wait_for_clients"] => Ok(Command::Shutdown(ShutdownMode::WaitForClients)),
-        [first, ..] => Err(format!(
-            "invalid command '{}', use SHOW HELP;{}",
-            words.join(" "),
-            suggestion(first, COMMANDS.iter().copied())
-        )),
+        ["shutdown"] => Command::Shutdown(ShutdownMode::Immediate),
+        ["shutdown", "wait_for_servers"] => Command::Shutdown(ShutdownMode::WaitForServers),
+        ["shutdown", "wait_for_clients"] => Command::Shutdown(ShutdownMode::WaitForClients),
+        [first, ..] => {
+            return Err(format!(
+                "invalid command '{}', use SHOW HELP;{}",
+                written.join(" "),
+                suggestion(first, COMMANDS.iter().copied())
+            ));
+        }
+    })
+}
+
+/// `key = value` or `key TO value`. Drivers say it of parameters that are none of ours.
+fn set(words: &[String]) -> Result<Command, String> {
+    let invalid = || Err("invalid command: SET key = value is expected".to_owned());
+    let [key, rest @ ..] = words else {
+        return invalid();
+    };
+    let value = match rest {
+        [is, value] if is == "=" || is.eq_ignore_ascii_case("to") => value.clone(),
+        [is] if is == "=" => String::new(),
+        _ if settings::setting(&key.to_lowercase()).is_none() => return Ok(Command::SetIgnored),
+        _ => return invalid(),
+    };
+    let key = key.to_lowercase();
+    Ok(match settings::setting(&key) {
+        Some(_) => Command::Set(key, value),
+        None if is_foreign(&key) => Command::SetIgnored,
+        None => {
+            let known = settings::SETTINGS.iter().map(|s| s.name);
+            return Err(format!(
+                "unknown parameter {key:?};{}",
+                suggestion(&key, known)
+            ));
+        }
+    })
+}
+
+/// What drivers set after a login, whoever it is that they talk to.
+fn is_foreign(key: &str) -> bool {
+    let known = PARAMETERS.iter().any(|(name, _)| *name == key);
+    known
+        || matches!(
+            key,
+            "extra_float_digits"
+                | "application_name"
+                | "statement_timeout"
+                | "intervalstyle"
+                | "bytea_output"
+                | "session"
+                | "search_path"
+                | "time"
+        )
+}
+
+/// Words, `'strings'` and `"names"`, of which `=` is one by itself.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = match first {
+            '\'' | '"' => ini::unquote(&rest[1..], first)
+                .ok_or_else(|| "syntax error: unterminated quoted string".to_owned())?,
+            '=' => ("=".to_owned(), &rest[1..]),
+            _ => {
+                let ends = |c: char| c.is_whitespace() || matches!(c, '=' | '\'' | '"' | ';');
+                let end = rest.find(ends).unwrap_or(rest.len());
+                if end == 0 {
+                    return Err(format!("syntax error at {rest:?}"));
+                }
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        words.push(word);
+        rest = after.trim_start();
     }
+    Ok(words)
 }
 
 /// The statement in `SHOW CACHE FOR '...'`, in which quotes are doubled.
@@ -222,9 +344,44 @@ mod tests {
         assert_eq!(parse("cache flush"), Ok(Command::FlushCache(Flush::All)));
         assert_eq!(
             parse("CACHE FLUSH TABLE public.T"),
-            Ok(Command::FlushCache(Flush::Table("public.t".to_owned())))
+            Ok(Command::FlushCache(Flush::Table("public.T".to_owned())))
         );
         assert!(parse("cache xyzzy").is_err());
+    }
+
+    #[test]
+    fn names_are_as_they_are_written() {
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(parse("pause MyDb;"), Ok(Command::Pause(name("MyDb"))));
+        assert_eq!(
+            parse("Pause \"My \"\"Db\""),
+            Ok(Command::Pause(name("My \"Db")))
+        );
+        assert_eq!(parse("RESUME"), Ok(Command::Resume(None)));
+        assert_eq!(parse("kill 'x'"), Ok(Command::Kill(name("x"))));
+        assert!(parse("disable").is_err() && parse("pause 'x").is_err());
+    }
+
+    #[test]
+    fn settings_are_set() {
+        let set = |key: &str, value: &str| Ok(Command::Set(key.to_owned(), value.to_owned()));
+        assert_eq!(parse("SET Query_Timeout=5"), set("query_timeout", "5"));
+        assert_eq!(
+            parse("set server_check_query TO 'it''s'"),
+            set("server_check_query", "it's")
+        );
+        assert_eq!(parse("set logfile = "), set("logfile", ""));
+        assert_eq!(parse("set datestyle = 'ISO'"), Ok(Command::SetIgnored));
+        assert_eq!(
+            parse("set session characteristics as x"),
+            Ok(Command::SetIgnored)
+        );
+        assert!(
+            parse("set query_timeot = 5")
+                .unwrap_err()
+                .contains("QUERY_TIMEOUT")
+        );
+        assert!(parse("set query_timeout 5").is_err());
     }
 
     #[test]

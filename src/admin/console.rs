@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::command::{self, Command, Flush};
+use super::command::{self, Command, Flush, Show};
 use super::session::Answer;
 use super::show::{self, Table};
 use crate::client::directory::Directory;
@@ -19,6 +19,8 @@ use crate::protocol::sqlstate;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
+
+mod control;
 
 /// Who is at the console.
 #[derive(Debug, Clone)]
@@ -43,6 +45,11 @@ pub trait Actions: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What is wrong with it; nothing has changed.
     fn reload(&self) -> Result<Vec<String>, String>;
+    /// Changes one of PgBouncer's settings until the next reload.
+    ///
+    /// # Errors
+    /// Why it cannot be so; nothing has changed.
+    fn set(&self, key: &str, value: &str) -> Result<(), String>;
     fn shutdown(&self, mode: ShutdownMode);
 }
 
@@ -178,6 +185,11 @@ impl Console {
         }
         match command {
             Command::Empty => Answer::Empty,
+            Command::Show(Show::Help) => Answer::Help,
+            Command::Show(Show::Fds) if !user.is_admin => Answer::Error(
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                "admin access needed".into(),
+            ),
             Command::Show(show) => Answer::Table(show::table(self, show)),
             Command::ExplainCache(sql) => Answer::Table(show::cache::explain(self, &sql)),
             Command::FlushCache(flush) => self.flush_cache(&flush),
@@ -200,6 +212,21 @@ impl Console {
                     )
                 }
             },
+            Command::Set(key, value) => match self.actions.set(&key, &value) {
+                Ok(()) => Answer::Done("SET", Vec::new()),
+                Err(error) => {
+                    tracing::warn!(key, "SET failed: {error}");
+                    let message = format!("SET failed: {error}");
+                    Answer::Error(sqlstate::PROTOCOL_VIOLATION, message)
+                }
+            },
+            Command::Pause(database) => self.pause(database),
+            Command::Resume(database) => self.resume(database.as_deref()),
+            Command::Suspend => self.suspend(),
+            Command::Disable(database) => self.set_disabled(&database, true),
+            Command::Enable(database) => self.set_disabled(&database, false),
+            Command::Kill(database) => self.kill(database.as_deref()),
+            Command::WaitClose(database) => self.wait_close(database),
             Command::Reconnect(database) => self.reconnect(database.as_deref()),
             Command::KillClient(id) => self.kill_client(id),
             Command::Shutdown(mode) => {
@@ -240,23 +267,6 @@ impl Console {
                 sqlstate::PROTOCOL_VIOLATION,
                 "no cache knows a database or table of that name".into(),
             )
-        }
-    }
-
-    fn reconnect(&self, database: Option<&str>) -> Answer {
-        let mut found = database.is_none();
-        for pool in self.pools.all() {
-            if database.is_none_or(|d| d == &*pool.database) {
-                found = true;
-                pool.reconnect();
-            }
-        }
-        match (found, database) {
-            (false, Some(name)) => Answer::Error(
-                sqlstate::PROTOCOL_VIOLATION,
-                format!("no such database: {name}"),
-            ),
-            _ => Answer::Done("RECONNECT", Vec::new()),
         }
     }
 

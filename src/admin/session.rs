@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -16,6 +17,31 @@ use crate::protocol::frame::{self, HEADER};
 use crate::protocol::frontend::{self, Target};
 use crate::protocol::sqlstate::{self, SqlState};
 
+/// How often it is seen whether what a command waits for has come true.
+const LOOK: Duration = Duration::from_millis(20);
+
+const HELP: &str = "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n\
+    \tSHOW PEERS|PEER_POOLS\n\
+    \tSHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE\n\
+    \tSHOW DNS_HOSTS|DNS_ZONES\n\
+    \tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n\
+    \tSHOW CACHE [TABLES|TOP|FEEDS|SHARED|DECISIONS]\n\
+    \tSHOW CACHE FOR 'sql'\n\
+    \tSET key = arg\n\
+    \tRELOAD\n\
+    \tPAUSE [<db>]\n\
+    \tRESUME [<db>]\n\
+    \tDISABLE <db>\n\
+    \tENABLE <db>\n\
+    \tRECONNECT [<db>]\n\
+    \tKILL [<db>]\n\
+    \tKILL_CLIENT <client_id>\n\
+    \tSUSPEND\n\
+    \tSHUTDOWN\n\
+    \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS\n\
+    \tWAIT_CLOSE [<db>]\n\
+    \tCACHE FLUSH [ALL|DATABASE <db>|TABLE <table>]";
+
 /// Longest message from an operator, in bytes.
 const MESSAGE_MAX: usize = 64 * 1024;
 
@@ -26,7 +52,22 @@ pub(super) enum Answer {
     Table(Table),
     /// With the command's tag, and notices.
     Done(&'static str, Vec<String>),
+    /// With the command's tag, when something has come true.
+    Wait(&'static str, Until),
+    /// What there is to say, as a notice.
+    Help,
     Error(SqlState, String),
+}
+
+/// What a command waits for.
+#[derive(Debug)]
+pub(super) enum Until {
+    /// No server connection is in use, of one database or of all.
+    Quiet(Option<String>),
+    /// The same, but not for ever. Since then.
+    Suspended(Instant),
+    /// What was to be closed is closed.
+    Closed(Option<String>),
 }
 
 impl Answer {
@@ -45,6 +86,12 @@ impl Answer {
                 for row in &table.rows {
                     results::row(out, &table.columns, row, formats);
                 }
+                encode::command_complete(out, "SHOW");
+            }
+            // Waited for before.
+            Answer::Wait(tag, _) => encode::command_complete(out, tag),
+            Answer::Help => {
+                encode::notice(out, "00000", "Console usage", Some(HELP));
                 encode::command_complete(out, "SHOW");
             }
             Answer::Done(tag, notices) => {
@@ -91,12 +138,31 @@ pub async fn serve(mut stream: Stream, user: ConsoleUser, console: Arc<Console>)
         if header.tag == b'X' {
             return;
         }
-        session.message(header.tag, &buffer[HEADER..header.total], &mut out);
-        buffer.drain(..header.total);
+        let message: Vec<u8> = buffer.drain(..header.total).collect();
+        let answered = session.message(header.tag, &message[HEADER..], &mut out);
+        tokio::select! {
+            biased;
+            () = answered => {}
+            // Whoever has sent a command and waits has nothing more to say.
+            () = gone(&mut stream, &mut buffer) => return,
+        }
         if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
             return;
         }
         out.clear();
+    }
+}
+
+/// Returns when the operator has left. What comes meanwhile is kept.
+async fn gone(stream: &mut Stream, buffer: &mut Vec<u8>) {
+    loop {
+        if buffer.len() > MESSAGE_MAX {
+            return std::future::pending().await;
+        }
+        match stream.read_buf(buffer).await {
+            Ok(n) if n > 0 => {}
+            _ => return,
+        }
     }
 }
 
@@ -113,7 +179,18 @@ struct Session {
 const NAMES_MAX: usize = 100;
 
 impl Session {
-    fn message(&mut self, tag: u8, body: &[u8], out: &mut Vec<u8>) {
+    /// Carries out a command, and waits for what it waits for.
+    async fn execute(&self, text: &[u8]) -> Answer {
+        let answer = self.console.execute(&self.user, text);
+        if let Answer::Wait(_, until) = &answer {
+            while !self.console.is_over(until) {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        answer
+    }
+
+    async fn message(&mut self, tag: u8, body: &[u8], out: &mut Vec<u8>) {
         match tag {
             b'S' => {
                 self.skipping = false;
@@ -122,7 +199,7 @@ impl Session {
             _ if self.skipping => {}
             b'Q' => {
                 let text = frontend::query_text(body).unwrap_or_default();
-                let answer = self.console.execute(&self.user, text);
+                let answer = self.execute(text).await;
                 let formats = Formats::default();
                 if matches!(answer, Answer::Table(_)) {
                     answer.describe(&formats, out);
@@ -132,7 +209,7 @@ impl Session {
             }
             b'H' => {}
             _ => {
-                if let Err((code, message)) = self.extended(tag, body, out) {
+                if let Err((code, message)) = self.extended(tag, body, out).await {
                     encode::error(out, Severity::Error, code, &message, None);
                     self.skipping = true;
                 }
@@ -140,7 +217,7 @@ impl Session {
         }
     }
 
-    fn extended(
+    async fn extended(
         &mut self,
         tag: u8,
         body: &[u8],
@@ -193,7 +270,7 @@ impl Session {
             b'E' => {
                 let portal = frontend::execute_portal(body).ok_or_else(malformed)?;
                 let (text, formats) = self.portals.get(portal).ok_or_else(missing)?;
-                if !self.console.execute(&self.user, text).give(formats, out) {
+                if !self.execute(text).await.give(formats, out) {
                     self.skipping = true;
                 }
             }

@@ -5,13 +5,17 @@ use self::sockets::{clients, servers};
 use super::command::Show;
 use super::console::Console;
 use crate::client::info::ClientInfo;
-use crate::config::{Database, Host};
-use crate::pool::stats::Totals;
+use crate::client::task::ClientTask;
+use crate::config::{Database, Host, User};
+use crate::pool::Pool;
+use crate::pool::registry::pausing::Hold;
 use crate::protocol::encode::Column;
-use crate::server::Activity;
+use crate::server::{Activity, Server, ServerInfo};
 
 pub(super) mod cache;
+mod config;
 mod sockets;
+mod stats;
 
 /// A result: columns and rows.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub struct Table {
 }
 
 /// `name` and one letter for the type, as in PgBouncer's own tables: s text, i int4, q int8,
-/// N numeric.
+/// N numeric, b bytea.
 fn columns(list: &[(&'static str, char)]) -> Vec<Column> {
     list.iter()
         .map(|(name, kind)| {
@@ -29,6 +33,7 @@ fn columns(list: &[(&'static str, char)]) -> Vec<Column> {
                 'i' => (23, 4),
                 'q' => (20, 8),
                 'N' => (1700, -1),
+                'b' => (17, -1),
                 _ => (25, -1),
             };
             Column { name, oid, size }
@@ -43,12 +48,52 @@ fn s(value: impl ToString) -> Option<String> {
 /// The table for one SHOW.
 pub fn table(console: &Console, show: Show) -> Table {
     match show {
-        Show::Help => help(),
+        // That is a notice.
+        Show::Help => none(&[]),
         Show::Pools => pools(console),
         Show::Clients => clients(console),
         Show::Servers => servers(console),
-        Show::Stats => stats(console),
-        Show::Config => config(console),
+        Show::Stats => stats::stats(console),
+        Show::StatsTotals => stats::totals(console),
+        Show::StatsAverages => stats::averages(console),
+        Show::Totals => stats::sums(console),
+        Show::Config => config::config(console),
+        Show::Sockets => sockets::all(console, |_| true),
+        Show::ActiveSockets => sockets::all(console, sockets::is_linked),
+        Show::Fds => none(&[
+            ("fd", 'i'),
+            ("task", 's'),
+            ("user", 's'),
+            ("database", 's'),
+            ("addr", 's'),
+            ("port", 'i'),
+            ("cancel", 'q'),
+            ("link", 'i'),
+            ("client_encoding", 's'),
+            ("std_strings", 's'),
+            ("datestyle", 's'),
+            ("timezone", 's'),
+            ("password", 's'),
+            ("scram_client_key", 'b'),
+            ("scram_server_key", 'b'),
+        ]),
+        Show::Mem => mem(console),
+        // The operating system keeps names.
+        Show::DnsHosts => none(&[("hostname", 's'), ("ttl", 'q'), ("addrs", 's')]),
+        Show::DnsZones => none(&[("zonename", 's'), ("serial", 'q'), ("count", 'i')]),
+        Show::Peers => none(&[
+            ("peer_id", 'i'),
+            ("host", 's'),
+            ("port", 'i'),
+            ("pool_size", 'i'),
+        ]),
+        Show::PeerPools => none(&[
+            ("peer_id", 'i'),
+            ("cl_active_cancel_req", 'i'),
+            ("cl_waiting_cancel_req", 'i'),
+            ("sv_active_cancel", 'i'),
+            ("sv_login", 'i'),
+        ]),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),
@@ -64,28 +109,62 @@ pub fn table(console: &Console, show: Show) -> Table {
         },
         Show::State => Table {
             columns: columns(&[("key", 's'), ("value", 's')]),
-            rows: ["active", "paused", "suspended"]
-                .into_iter()
-                .map(|key| vec![s(key), s(if key == "active" { "yes" } else { "no" })])
-                .collect(),
+            rows: state(console),
         },
     }
 }
 
-fn help() -> Table {
-    let lines = [
-        "SHOW HELP|POOLS|CLIENTS|SERVERS|STATS|CONFIG|DATABASES|USERS|LISTS|VERSION|STATE",
-        "SHOW CACHE [TABLES|TOP|FEEDS|SHARED|DECISIONS]",
-        "SHOW CACHE FOR 'sql'",
-        "CACHE FLUSH [ALL|DATABASE name|TABLE name]",
-        "RELOAD",
-        "RECONNECT [database]",
-        "KILL_CLIENT id",
-        "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
-    ];
+/// A table that never has rows here.
+fn none(names: &[(&'static str, char)]) -> Table {
     Table {
-        columns: columns(&[("command", 's')]),
-        rows: lines.into_iter().map(|l| vec![s(l)]).collect(),
+        columns: columns(names),
+        rows: Vec::new(),
+    }
+}
+
+fn state(console: &Console) -> Vec<Vec<Option<String>>> {
+    let held = console.pools().held();
+    let states = [
+        ("active", held.is_none()),
+        ("paused", held == Some(Hold::Pause)),
+        ("suspended", held == Some(Hold::Suspend)),
+    ];
+    let rows = states.into_iter();
+    rows.map(|(key, is)| vec![s(key), s(if is { "yes" } else { "no" })])
+        .collect()
+}
+
+/// What there is of each kind, with the size of its fixed part.
+fn mem(console: &Console) -> Table {
+    let config = console.config();
+    let pools = console.pools();
+    let rows = [
+        ("user_cache", size_of::<User>(), config.users.len()),
+        ("db_cache", size_of::<Database>(), config.databases.len()),
+        ("pool_cache", size_of::<Pool>(), pools.all().len()),
+        (
+            "client_cache",
+            size_of::<ClientTask>() + size_of::<ClientInfo>(),
+            console.directory().len(),
+        ),
+        (
+            "server_cache",
+            size_of::<Server>() + size_of::<ServerInfo>(),
+            pools.servers().len(),
+        ),
+    ];
+    let rows = rows.into_iter();
+    Table {
+        columns: columns(&[
+            ("name", 's'),
+            ("size", 'i'),
+            ("used", 'i'),
+            ("free", 'i'),
+            ("memtotal", 'i'),
+        ]),
+        rows: rows
+            .map(|(name, size, used)| vec![s(name), s(size), s(used), s(0), s(size * used)])
+            .collect(),
     }
 }
 
@@ -154,96 +233,6 @@ fn same_user(server_user: &str, client: &ClientInfo, pool: &crate::pool::Pool) -
     *client.user == *server_user || pool.settings().database.user.is_some()
 }
 
-/// What to read of a pool's counters.
-type Read = fn(&Totals) -> u64;
-
-const STATS: &[(&str, Read)] = &[
-    ("server_assignment_count", |t| t.assignments),
-    ("xact_count", |t| t.transactions),
-    ("query_count", |t| t.queries),
-    ("received", |t| t.received),
-    ("sent", |t| t.sent),
-    ("xact_time", |t| t.transaction_micros),
-    ("query_time", |t| t.query_micros),
-    ("wait_time", |t| t.wait_micros),
-    ("client_parse_count", |t| t.client_parses),
-    ("server_parse_count", |t| t.server_parses),
-    ("bind_count", |t| t.binds),
-    ("client_login_count", |t| t.logins),
-];
-
-const STATS_COLUMNS: &[(&str, char)] = &[
-    ("database", 's'),
-    ("total_server_assignment_count", 'N'),
-    ("total_xact_count", 'N'),
-    ("total_query_count", 'N'),
-    ("total_received", 'N'),
-    ("total_sent", 'N'),
-    ("total_xact_time", 'N'),
-    ("total_query_time", 'N'),
-    ("total_wait_time", 'N'),
-    ("total_client_parse_count", 'N'),
-    ("total_server_parse_count", 'N'),
-    ("total_bind_count", 'N'),
-    ("total_client_login_count", 'N'),
-    ("avg_server_assignment_count", 'N'),
-    ("avg_xact_count", 'N'),
-    ("avg_query_count", 'N'),
-    ("avg_recv", 'N'),
-    ("avg_sent", 'N'),
-    ("avg_xact_time", 'N'),
-    ("avg_query_time", 'N'),
-    ("avg_wait_time", 'N'),
-    ("avg_client_parse_count", 'N'),
-    ("avg_server_parse_count", 'N'),
-    ("avg_bind_count", 'N'),
-    ("avg_client_login_count", 'N'),
-];
-
-/// Totals by database, and averages a second (or, of times, a transaction, query or wait) over the
-/// last full period.
-fn stats(console: &Console) -> Table {
-    let rows = console.totals().into_iter().map(|(database, now, period)| {
-        let since = |value: Read| value(&period.end).saturating_sub(value(&period.start));
-        let mut row = vec![s(database)];
-        row.extend(STATS.iter().map(|(_, value)| s(value(&now))));
-        row.extend(STATS.iter().map(|(name, value)| {
-            let of = since(*value);
-            s(match *name {
-                "xact_time" => of / since(|t| t.transactions).max(1),
-                "query_time" => of / since(|t| t.queries).max(1),
-                _ => (u128::from(of) * 1_000_000 / u128::from(period.micros.max(1))) as u64,
-            })
-        }));
-        row
-    });
-    Table {
-        columns: columns(STATS_COLUMNS),
-        rows: rows.collect(),
-    }
-}
-
-fn config(console: &Console) -> Table {
-    let rows = console.config().settings().into_iter().map(|setting| {
-        let changeable = if setting.changeable { "yes" } else { "no" };
-        vec![
-            s(setting.key),
-            s(setting.value),
-            s(setting.default),
-            s(changeable),
-        ]
-    });
-    Table {
-        columns: columns(&[
-            ("key", 's'),
-            ("value", 's'),
-            ("default", 's'),
-            ("changeable", 's'),
-        ]),
-        rows: rows.collect(),
-    }
-}
-
 /// Entries of the file, and the names that clients use below "*".
 fn databases(console: &Console) -> Table {
     let config = console.config();
@@ -308,8 +297,8 @@ fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<Strin
         s(servers.iter().filter(|x| *x.database == *name).count()),
         s(d.max_db_client_connections),
         s(clients.iter().filter(|x| *x.database == *name).count()),
-        s(0),
-        s(0),
+        s(u8::from(console.pools().is_paused(name))),
+        s(u8::from(console.pools().is_disabled(name))),
     ]
 }
 
@@ -379,15 +368,5 @@ fn lists(console: &Console) -> Table {
     Table {
         columns: columns(&[("list", 's'), ("items", 'i')]),
         rows: rows.into_iter().map(|(l, n)| vec![s(l), s(n)]).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stats_have_as_many_values_as_columns() {
-        assert_eq!(STATS_COLUMNS.len(), 1 + 2 * STATS.len());
     }
 }

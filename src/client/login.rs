@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
@@ -66,6 +67,8 @@ pub struct Door {
     /// For the salts of users that do not exist.
     pub mock_key: [u8; 32],
     pub limits: ClientLimits,
+    /// What SET at the console has changed since the configuration was read.
+    pub set: Mutex<Vec<(String, String)>>,
 }
 
 impl Door {
@@ -286,6 +289,10 @@ async fn check(
         let message = format!("no such database: {}", startup.database);
         return Err(Refusal::new(sqlstate::INVALID_CATALOG_NAME, message));
     };
+    if door.pools.is_disabled(&startup.database) {
+        let message = format!("database does not allow connections: {}", startup.database);
+        return Err(Refusal::new(sqlstate::PROTOCOL_VIOLATION, message));
+    }
     // Room first: a full house should not cost a password check.
     let permit = door
         .limits

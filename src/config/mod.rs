@@ -53,6 +53,8 @@ pub struct Config {
     pub user: Option<String>,
     /// How long averages are taken over, and how often they are logged; at least a second.
     pub stats_period: Duration,
+    /// How long SUSPEND waits for transactions to end.
+    pub suspend_timeout: Duration,
     /// What nobody has used for so long of the names below `"*"` is forgotten.
     pub autodb_idle_timeout: Duration,
     /// Pools that nobody has used for so long are forgotten; zero: never.
@@ -73,6 +75,8 @@ pub struct Config {
     /// `[cache]`.
     pub cache: CacheLimits,
     pub users: BTreeMap<String, Arc<User>>,
+    /// The TOML that all this was read from.
+    pub source: Source,
     /// What works, but was found odd when it was read.
     pub oddities: Vec<String>,
     /// `pgbouncer.ini`'s settings as they are written, if that is what was read.
@@ -81,6 +85,16 @@ pub struct Config {
     pub default_user: Arc<User>,
     pub admin_users: Vec<String>,
     pub stats_users: Vec<String>,
+}
+
+/// A text that may have passwords in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Source(Arc<str>);
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source(..)")
+    }
 }
 
 /// With a longer time to live, unnoticed writes are worth a note.
@@ -157,8 +171,9 @@ impl Config {
         let file = raw::File::read(source.root(), &mut problems);
         // What was read only in part would fail later checks that have nothing to say.
         let mut problems = problems.or_stop()?;
-        let config = resolve::resolve(file, path, outside, &mut problems);
+        let mut config = resolve::resolve(file, path, outside, &mut problems);
         problems.or_stop()?;
+        config.source = Source(text.into());
         Ok(config)
     }
 
@@ -168,6 +183,20 @@ impl Config {
     /// As [`Config::load`].
     pub fn reload(&self) -> Result<Config, ConfigError> {
         Config::load_as(&self.path, self.pgbouncer.is_some())
+    }
+
+    /// The same with some of PgBouncer's settings changed, as by SET at the console.
+    ///
+    /// # Errors
+    /// Why it cannot be so.
+    pub fn with_settings(&self, changes: &[(String, String)]) -> Result<Config, String> {
+        let text = pgbouncer::set::changed(&self.source.0, changes)?;
+        let changed = Config::parse_with(&text, &self.path, &System);
+        let mut config = changed.map_err(|error| error.problem)?;
+        config.pgbouncer.clone_from(&self.pgbouncer);
+        // More changes may follow.
+        config.source = self.source.clone();
+        Ok(config)
     }
 
     /// The entry that serves clients which ask for `name`.

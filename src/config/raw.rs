@@ -66,6 +66,7 @@ pub(super) struct General {
     pub pidfile: Option<PathBuf>,
     pub user: Option<String>,
     pub stats_period: Option<Interval>,
+    pub suspend_timeout: Option<Interval>,
     pub autodb_idle_timeout: Option<Interval>,
     pub pool_idle_timeout: Option<Interval>,
     pub ignore_startup_parameters: Option<List>,

@@ -264,6 +264,7 @@ impl Resolver<'_, '_> {
         set_path(&mut config.pidfile, raw.pidfile.clone());
         set_text(&mut config.user, raw.user.clone());
         set(&mut config.stats_period, raw.stats_period);
+        set(&mut config.suspend_timeout, raw.suspend_timeout);
         set(&mut config.autodb_idle_timeout, raw.autodb_idle_timeout);
         set(&mut config.pool_idle_timeout, raw.pool_idle_timeout);
         set(

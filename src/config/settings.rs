@@ -153,6 +153,7 @@ pub(super) const KEYS: &[Key] = &[
     fixed("general", "pidfile", |c| file(&c.pidfile)),
     fixed("general", "user", |c| text(&c.user)),
     live("general", "stats_period", |c| seconds(c.stats_period)),
+    live("general", "suspend_timeout", |c| seconds(c.suspend_timeout)),
     live("general", "autodb_idle_timeout", |c| {
         seconds(c.autodb_idle_timeout)
     }),

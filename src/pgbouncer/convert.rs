@@ -26,6 +26,7 @@ const OTHER_DEFAULTS: &[(&str, &str, &str)] = &[
     ("general", "listen_backlog", "128"),
     ("general", "max_queue", "0"),
     ("general", "client_write_timeout", "0"),
+    ("general", "shutdown_timeout", "0"),
     ("log", "style", "\"pgbouncer\""),
     ("auth", "type", "\"md5\""),
 ];
@@ -365,7 +366,7 @@ impl Converter {
 ///
 /// # Errors
 /// What would have been right.
-fn literal(kind: Kind, text: &str) -> Result<String, String> {
+pub(super) fn literal(kind: Kind, text: &str) -> Result<String, String> {
     let number = |text: &str| {
         let number = text.parse::<u64>().ok().filter(|n| *n <= i32::MAX as u64);
         number.ok_or_else(|| "a whole number from 0 to 2147483647 is expected".to_owned())

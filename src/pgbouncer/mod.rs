@@ -8,5 +8,6 @@
 pub mod convert;
 pub mod ini;
 pub mod load;
+pub mod set;
 pub mod settings;
 mod toml;

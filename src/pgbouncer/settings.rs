@@ -411,7 +411,12 @@ pub const SETTINGS: &[Setting] = &[
         Key("general", "stats_period"),
     ),
     live("stats_users", "", List, Key("general", "stats_users")),
-    live("suspend_timeout", "10", Seconds, NOT_YET),
+    live(
+        "suspend_timeout",
+        "10",
+        Seconds,
+        Key("general", "suspend_timeout"),
+    ),
     live("syslog", "0", Flag, Key("log", "syslog")),
     live(
         "syslog_facility",

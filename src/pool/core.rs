@@ -99,6 +99,8 @@ pub struct Core<S, W> {
     lent: usize,
     connecting: usize,
     waiting: usize,
+    /// Nobody is given anything, and nothing is connected.
+    held: bool,
 }
 
 impl<S, W: Clone> Core<S, W> {
@@ -114,7 +116,27 @@ impl<S, W: Clone> Core<S, W> {
             lent: 0,
             connecting: 0,
             waiting: 0,
+            held: false,
         }
+    }
+
+    /// Holds everything up, or lets it go; gives whom to wake then.
+    pub fn hold(&mut self, held: bool, now: Instant) -> Vec<W> {
+        self.held = held;
+        let mut woken = Vec::new();
+        if held {
+            return woken;
+        }
+        for home in 0..self.idle.len() {
+            while self.waiting > 0 {
+                let Some(idle) = self.idle[home].pop_back() else {
+                    break;
+                };
+                self.idle_count -= 1;
+                woken.extend(self.free(home, idle.server, now));
+            }
+        }
+        woken
     }
 
     pub fn set_limits(&mut self, limits: Limits) {
@@ -132,6 +154,7 @@ impl<S, W: Clone> Core<S, W> {
         prefer: impl Fn(&S) -> bool,
     ) -> Checkout<S> {
         if self.idle_count > 0
+            && !self.held
             && let Some(server) = self.take_idle(home, prefer)
         {
             self.lent += 1;
@@ -246,6 +269,7 @@ impl<S, W: Clone> Core<S, W> {
 
     fn free(&mut self, home: usize, server: S, now: Instant) -> Option<W> {
         if self.waiting > 0
+            && !self.held
             && let Some(ticket) = self.next_waiter(home)
         {
             let (_, slot) = &mut self.slots[ticket.slot as usize];
@@ -306,6 +330,9 @@ impl<S, W: Clone> Core<S, W> {
     /// How many connections to start making now; they count as connecting from here on. `minimum`
     /// is how many there should be even if nobody waits.
     pub fn start_connecting(&mut self, now: Instant, minimum: usize) -> usize {
+        if self.held {
+            return 0;
+        }
         let total = self.idle_count + self.lent + self.connecting;
         let mut allowed = self.limits.size;
         if self.limits.reserve > 0 && self.longest_wait(now) >= self.limits.reserve_timeout {
@@ -326,7 +353,8 @@ impl<S, W: Clone> Core<S, W> {
     #[inline]
     pub fn may_connect(&self) -> bool {
         let total = self.idle_count + self.lent + self.connecting;
-        total < self.limits.size + self.limits.reserve
+        !self.held
+            && total < self.limits.size + self.limits.reserve
             && self.connecting < self.limits.max_connecting
     }
 

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod connect;
 pub mod core;
+mod hold;
 pub mod lease;
 pub mod maintain;
 pub mod recycle;
@@ -86,6 +87,8 @@ pub struct Pool {
     generation: AtomicU64,
     /// Its database or user is gone from the configuration.
     closed: AtomicBool,
+    /// Connections are closed as they become free.
+    pausing: AtomicBool,
     /// Since then nobody has used it; `None`: somebody does.
     unused_since: Mutex<Option<Instant>>,
 }
@@ -128,6 +131,7 @@ impl Pool {
             shared: new.shared,
             generation: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            pausing: AtomicBool::new(false),
             unused_since: Mutex::default(),
         })
     }
@@ -279,6 +283,8 @@ impl Pool {
         let lifetime = self.settings.load().database.server.lifetime;
         if self.closed.load(Ordering::Relaxed) {
             Some("database configuration changed")
+        } else if self.pausing.load(Ordering::Relaxed) {
+            Some("pause mode")
         } else if server.generation != self.generation.load(Ordering::Relaxed) {
             Some("obsolete connection")
         } else if server.age(now) >= lifetime {
@@ -318,6 +324,11 @@ impl Pool {
     /// All connections made so far are closed as they become free; new ones take their place.
     pub fn reconnect(self: &Arc<Pool>) {
         self.generation.fetch_add(1, Ordering::Relaxed);
+        let servers = self.servers.all();
+        servers
+            .iter()
+            .filter(|s| self.has(s))
+            .for_each(|s| s.set_closing());
         self.close_idle(|_, _| true, 0, "obsolete connection");
     }
 

@@ -16,6 +16,10 @@ use crate::server::ServerInfo;
 use crate::server::auth::{Credentials, KeyCache};
 use crate::server::connect::{Endpoint, Keepalive};
 
+pub mod pausing;
+
+use pausing::Holds;
+
 /// Every server connection that exists.
 #[derive(Debug, Clone, Default)]
 pub struct ServerList(Arc<Mutex<Vec<Weak<ServerInfo>>>>);
@@ -68,6 +72,7 @@ struct Inner {
     /// SCRAM keys by (database entry), so that a login storm derives each once.
     scram_keys: HashMap<String, Arc<KeyCache>>,
     caches: Arc<Caches>,
+    holds: Holds,
 }
 
 impl Pools {
@@ -88,6 +93,7 @@ impl Pools {
                 by_user: HashMap::new(),
                 scram_keys: HashMap::new(),
                 caches: Arc::new(caches),
+                holds: Holds::default(),
                 config,
             }),
         })
@@ -142,6 +148,9 @@ impl Pools {
             shared: Arc::clone(&self.shared),
         });
         inner.pools.insert(key, Arc::clone(&pool));
+        if let hold @ Some(_) = inner.holds.of(name) {
+            pool.hold(hold);
+        }
         pool
     }
 

@@ -7,7 +7,7 @@ pub mod connect;
 pub mod dialogue;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::net::stream::Stream;
@@ -66,9 +66,19 @@ pub struct ServerInfo {
     /// Number of the client that it is lent to; 0 for none.
     client: AtomicU64,
     prepared: AtomicU64,
+    closing: AtomicBool,
 }
 
 impl ServerInfo {
+    /// It is to be closed when it becomes free (`close_needed`).
+    pub fn set_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     pub fn set_activity(&self, activity: Activity, client: u64) {
         self.activity.store(activity as u8, Ordering::Relaxed);
         self.client.store(client, Ordering::Relaxed);
@@ -185,6 +195,7 @@ impl ServerInfo {
             activity: AtomicU8::new(Activity::New as u8),
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         }
     }
 }

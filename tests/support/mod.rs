@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod certificates;
+pub mod ini;
 pub mod login;
 pub mod operate;
 pub mod redis;
@@ -399,6 +400,15 @@ impl Wire {
     }
 
     /// Up to ReadyForQuery or the end. A connection that neither speaks nor ends fails the test.
+    /// Whether something comes within this time. Nothing is taken.
+    pub fn answers_within(&mut self, limit: Duration) -> bool {
+        let before = self.stream.read_timeout().unwrap();
+        self.stream.set_read_timeout(Some(limit)).unwrap();
+        let came = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(before).unwrap();
+        came
+    }
+
     pub fn answer(&mut self) -> Answer {
         let mut answer = Answer::default();
         loop {

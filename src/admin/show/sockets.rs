@@ -30,8 +30,42 @@ const SOCKET_COLUMNS: &[(&str, char)] = &[
     ("tls", 's'),
     ("application_name", 's'),
     ("prepared_statements", 'i'),
-    ("id", 'q'),
+    ("id", 'i'),
 ];
+
+/// What `SHOW SOCKETS` has beside: how full buffers are, which is nobody's business here.
+const BUFFER_COLUMNS: &[(&str, char)] = &[
+    ("recv_pos", 'i'),
+    ("pkt_pos", 'i'),
+    ("pkt_remain", 'i'),
+    ("send_pos", 'i'),
+    ("send_remain", 'i'),
+    ("pkt_avail", 'i'),
+    ("send_avail", 'i'),
+];
+
+/// `SHOW SOCKETS`: all of them, or those for which `which` holds.
+pub(super) fn all(console: &Console, which: fn(&[Option<String>]) -> bool) -> Table {
+    let rows = clients(console)
+        .rows
+        .into_iter()
+        .chain(servers(console).rows);
+    let rows = rows.filter(|row| which(row)).map(|mut row| {
+        row.extend(BUFFER_COLUMNS.iter().map(|_| s(0)));
+        row
+    });
+    Table {
+        columns: columns(&[SOCKET_COLUMNS, BUFFER_COLUMNS].concat()),
+        rows: rows.collect(),
+    }
+}
+
+/// Whether the row is of a client with a server connection, or the other way round.
+pub(super) fn is_linked(row: &[Option<String>]) -> bool {
+    let at = SOCKET_COLUMNS.iter().position(|(name, _)| *name == "link");
+    let link = at.and_then(|at| row.get(at)?.as_deref());
+    link.is_some_and(|link| !link.is_empty())
+}
 
 fn address(address: &Address) -> (String, String) {
     match address {
@@ -127,7 +161,7 @@ fn server_row(
         )),
         s(0),
         s(0),
-        s(0),
+        s(u8::from(server.is_closing())),
         s(server.id),
         link(server.client()),
         s(server.backend_pid),

@@ -209,6 +209,7 @@ fn the_toml_reads_like_one_that_was_written() {
          [users.bob]\npool_size = 3\n\n[general]\nlisten_addr = [\"*\"]\npool_mode = \"transaction\"\n\
          max_client_conn = 100  # PgBouncer's default\nlisten_backlog = 128  # PgBouncer's default\n\
          max_queue = 0  # PgBouncer's default\nclient_write_timeout = 0  # PgBouncer's default\n\
+         shutdown_timeout = 0  # PgBouncer's default\n\
          # pkt_buf has no effect: buffers grow as they must and are given back\n\n\
          [auth]\ntype = \"scram-sha-256\"\nuser = \"asker\"\nquery = \"SELECT rolname, CASE WHEN rolvaliduntil < now() \
          THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin\"\n\n\

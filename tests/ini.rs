@@ -1,0 +1,345 @@
+//! Run as PgBouncer would be: its file, its console's commands, its signals, its log.
+
+mod support;
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::ini::Ini;
+use support::operate::{shared_postgres, until};
+use support::{Wire, query};
+
+/// Asks, and says whether the answer is there within half a second.
+fn answers(client: &mut Wire, sql: &str) -> bool {
+    client.send(&query(sql)).unwrap();
+    client.answers_within(Duration::from_millis(500))
+}
+
+#[track_caller]
+fn state(ini: &Ini, key: &str) -> String {
+    let rows = ini.console().query("SHOW STATE").rows();
+    let row = rows.into_iter().find(|r| r[0] == key);
+    row.unwrap().remove(1)
+}
+
+#[test]
+fn an_ini_is_run_as_it_is() {
+    let pg = shared_postgres();
+    let mut ini = Ini::start(
+        pg.port,
+        "pool_mode = transaction\npkt_buf = 1\nstats_period = 1",
+        "",
+    );
+    let mut client = ini.connect("postgres");
+    assert_eq!(client.query("select 1").value(), "1");
+    drop(client);
+    assert!(Wire::try_connect(ini.port, "nobody", "postgres").is_err());
+    let shown = ini.psql("postgres", "pgbouncer", "SHOW VERSION");
+    assert_eq!(
+        String::from_utf8_lossy(&shown.stdout),
+        concat!("pgweir ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let log = |text: &str| ini.log().contains(text);
+    for text in [
+        "WARNING pkt_buf has no effect: ",
+        "LOG listening on 127.0.0.1:",
+        ": postgres/postgres@127.0.0.1:",
+        " login attempt: db=postgres user=postgres tls=no replication=no\n",
+        " new connection to server (from 127.0.0.1:",
+        " closing because: client unexpected eof (age=0s)\n",
+        " pooler error: no such user: nobody\n",
+        "LOG stats: ",
+    ] {
+        until(text, || log(text));
+    }
+    let config = ini.console().query("SHOW CONFIG").rows();
+    let row = |key: &str| config.iter().find(|r| r[0] == key).unwrap().clone();
+    assert_eq!(row("pkt_buf")[1..], ["1", "4096", "no"]);
+    assert_eq!(row("pool_mode")[1..], ["transaction", "session", "yes"]);
+    assert_eq!(row("max_client_conn")[1..], ["100", "100", "yes"]);
+    ini.signal("-TERM");
+    assert!(ini.wait_exit());
+    assert!(!ini.file("pid").exists());
+}
+
+#[test]
+fn a_broken_ini_is_refused_with_its_line() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    ini.write(pg.port, "pool_mode = fast", "");
+    let checked = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .args(["--check"])
+        .arg(ini.file("pgbouncer.ini"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(!checked.status.success());
+    assert!(
+        said.contains("pgbouncer.ini:12: invalid value \"fast\" for parameter pool_mode"),
+        "{said}"
+    );
+    // A running one keeps what it has.
+    let answer = ini.console().query("RELOAD");
+    assert_eq!(answer.code().as_deref(), Some("F0000"));
+    assert!(ini.log().contains("pgbouncer.ini:12: "));
+    assert_eq!(ini.connect("postgres").query("select 1").value(), "1");
+}
+
+#[test]
+fn pause_waits_for_transactions_and_holds_clients_up() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "pool_mode = transaction", "");
+    let (mut busy, mut idle) = (ini.connect("postgres"), ini.connect("postgres"));
+    busy.query("begin");
+    idle.query("select 1");
+    let mut console = ini.console();
+    assert!(!answers(&mut console, "PAUSE"), "a transaction is open");
+    assert_eq!(state(&ini, "paused"), "yes");
+    assert!(!answers(&mut idle, "select 1"), "it waits");
+    assert_eq!(busy.query("select 2").value(), "2");
+    assert_eq!(busy.query("commit").tags(), "CZ");
+    assert_eq!(console.answer().tags(), "CZ", "everything is closed");
+    let servers = ini.console().query("SHOW SERVERS").rows();
+    assert!(servers.is_empty(), "{servers:?}");
+    assert_eq!(
+        ini.console().query("PAUSE").code().as_deref(),
+        Some("08P01")
+    );
+    assert_eq!(ini.console().query("RESUME").tags(), "CZ");
+    assert_eq!(idle.answer().value(), "1");
+    assert_eq!(busy.query("select 3").value(), "3");
+    assert_eq!(
+        ini.console().query("RESUME").code().as_deref(),
+        Some("08P01")
+    );
+    // One database only, and new ones of it, too.
+    assert_eq!(ini.console().query("PAUSE postgres").tags(), "CZ");
+    assert!(!answers(&mut idle, "select 4"));
+    assert_eq!(ini.connect("template1").query("select 5").value(), "5");
+    let row = ini.console().query("SHOW DATABASES").rows();
+    let row = row.iter().find(|r| r[0] == "postgres").unwrap().clone();
+    assert_eq!(row[15..], ["1", "0"]);
+    assert_eq!(ini.console().query("RESUME postgres").tags(), "CZ");
+    assert_eq!(idle.answer().value(), "4");
+    // Whoever leaves does not wait any longer; by signal it is the same.
+    busy.query("begin");
+    let mut leaving = ini.console();
+    leaving.send(&query("PAUSE")).unwrap();
+    until("it is paused", || state(&ini, "paused") == "yes");
+    drop(leaving);
+    ini.signal("-USR2");
+    until("it goes on", || state(&ini, "active") == "yes");
+    assert_eq!(busy.query("commit").tags(), "CZ");
+    ini.signal("-USR1");
+    until("it is paused", || state(&ini, "paused") == "yes");
+    assert!(!answers(&mut idle, "select 6"));
+    ini.signal("-USR2");
+    assert_eq!(idle.answer().value(), "6");
+}
+
+#[test]
+fn suspend_keeps_connections_and_does_not_wait_for_ever() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "pool_mode = transaction\nsuspend_timeout = 1", "");
+    let (mut busy, mut idle) = (ini.connect("postgres"), ini.connect("postgres"));
+    idle.query("select 1");
+    busy.query("begin");
+    let began = Instant::now();
+    assert_eq!(ini.console().query("SUSPEND").tags(), "CZ");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(state(&ini, "suspended"), "yes");
+    busy.query("commit");
+    assert!(!answers(&mut idle, "select 1"));
+    let servers = ini.console().query("SHOW SERVERS").rows();
+    assert_eq!(servers.len(), 1, "{servers:?}");
+    assert_eq!(ini.console().query("RESUME").tags(), "CZ");
+    assert_eq!(idle.answer().value(), "1");
+}
+
+#[test]
+fn disabled_databases_take_no_new_clients() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    let mut client = ini.connect("postgres");
+    assert_eq!(ini.console().query("DISABLE postgres").tags(), "CZ");
+    assert_eq!(client.query("select 1").value(), "1");
+    let refused = ini.psql("postgres", "postgres", "select 1");
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("does not allow connections"), "{refused}");
+    assert_eq!(ini.console().query("ENABLE postgres").tags(), "CZ");
+    assert_eq!(ini.connect("postgres").query("select 1").value(), "1");
+}
+
+#[test]
+fn kill_closes_everything_and_pauses() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "pool_mode = transaction", "");
+    let (mut busy, mut other) = (ini.connect("postgres"), ini.connect("template1"));
+    busy.query("begin");
+    other.query("select 1");
+    assert_eq!(ini.console().query("KILL postgres").tags(), "CZ");
+    assert!(busy.read_message().is_ok_and(|m| m.tag == b'E'));
+    assert_eq!(other.query("select 1").value(), "1");
+    let servers = ini.console().query("SHOW SERVERS").rows();
+    assert!(
+        servers.iter().all(|row| row[2] == "template1"),
+        "{servers:?}"
+    );
+    assert_eq!(ini.console().query("RESUME postgres").tags(), "CZ");
+    assert_eq!(ini.connect("postgres").query("select 1").value(), "1");
+}
+
+#[test]
+fn wait_close_waits_for_what_is_to_be_closed() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "pool_mode = transaction", "");
+    let mut busy = ini.connect("postgres");
+    busy.query("begin");
+    let mut console = ini.console();
+    assert_eq!(
+        console.query("WAIT_CLOSE").tags(),
+        "CZ",
+        "nothing is to be closed"
+    );
+    assert_eq!(console.query("RECONNECT postgres").tags(), "CZ");
+    let servers = ini.console().query("SHOW SERVERS").rows();
+    assert_eq!(servers[0][13], "1", "close_needed");
+    assert!(!answers(&mut console, "WAIT_CLOSE postgres"));
+    busy.query("commit");
+    assert_eq!(console.answer().tags(), "CZ");
+}
+
+#[test]
+fn set_holds_until_the_next_reload() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "pool_mode = transaction\nquery_timeout = 30", "");
+    let value = |key: &str| {
+        let rows = ini.console().query("SHOW CONFIG").rows();
+        rows.iter().find(|r| r[0] == key).unwrap()[1].clone()
+    };
+    let mut console = ini.console();
+    assert_eq!(console.query("SET query_timeout = 0.2").tags(), "CZ");
+    assert_eq!(console.query("SET default_pool_size = '7'").tags(), "CZ");
+    assert_eq!(
+        (value("query_timeout"), value("default_pool_size")),
+        ("0.2".into(), "7".into())
+    );
+    let late = ini.connect("postgres").query("select pg_sleep(5)");
+    assert!(late.code().is_some());
+    assert_eq!(
+        console.query("SET query_timeout = often").code().as_deref(),
+        Some("08P01")
+    );
+    assert_eq!(
+        console.query("SET listen_port = 5").code().as_deref(),
+        Some("08P01")
+    );
+    assert_eq!(console.query("RELOAD").tags(), "CZ");
+    assert_eq!(
+        (value("query_timeout"), value("default_pool_size")),
+        ("30".into(), "20".into())
+    );
+}
+
+#[test]
+fn every_show_has_an_answer() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    let mut client = ini.connect("postgres");
+    client.query("begin");
+    for what in [
+        "FDS",
+        "SOCKETS",
+        "ACTIVE_SOCKETS",
+        "MEM",
+        "DNS_HOSTS",
+        "DNS_ZONES",
+        "PEERS",
+        "PEER_POOLS",
+        "STATS_TOTALS",
+        "STATS_AVERAGES",
+        "TOTALS",
+    ] {
+        assert_eq!(
+            ini.console().query(&format!("SHOW {what}")).code(),
+            None,
+            "{what}"
+        );
+    }
+    let sockets = |what: &str| {
+        let rows = ini.console().query(&format!("SHOW {what}")).rows();
+        let kinds: Vec<String> = rows.iter().map(|r| r[0].clone()).collect();
+        (kinds.join(""), rows[0].len())
+    };
+    assert_eq!(sockets("ACTIVE_SOCKETS"), ("CS".to_owned(), 28));
+    assert_eq!(sockets("SOCKETS"), ("CS".to_owned(), 28));
+    let totals = ini.console().query("SHOW TOTALS").rows();
+    assert_eq!(totals.len(), 24);
+    assert_eq!(totals[2], ["total_query_count", "1"]);
+}
+
+#[test]
+fn a_term_waits_for_clients_and_an_int_for_transactions() {
+    let pg = shared_postgres();
+    let mut ini = Ini::start(pg.port, "pool_mode = transaction", "");
+    let mut idle = ini.connect("postgres");
+    ini.signal("-TERM");
+    until("nobody listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", ini.port)).is_err()
+    });
+    assert_eq!(idle.query("select 1").value(), "1");
+    // The Unix socket is there for the console only.
+    let refused = ini.psql("postgres", "postgres", "select 1");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("server shutting down"));
+    assert!(
+        ini.psql("postgres", "pgbouncer", "show version")
+            .status
+            .success()
+    );
+    drop(idle);
+    assert!(ini.wait_exit());
+    ini.run();
+    let (mut idle, mut busy) = (ini.connect("postgres"), ini.connect("postgres"));
+    busy.query("begin");
+    ini.signal("-INT");
+    assert!(idle.read_message().is_ok_and(|m| m.tag == b'E'));
+    assert_eq!(busy.query("commit").tags(), "CZ");
+    assert!(ini.wait_exit());
+    // A second one does not wait.
+    ini.run();
+    let mut busy = ini.connect("postgres");
+    busy.query("begin");
+    ini.signal("-INT");
+    thread::sleep(Duration::from_millis(200));
+    ini.signal("-INT");
+    assert!(ini.wait_exit());
+}
+
+#[test]
+fn it_runs_in_the_background() {
+    let pg = shared_postgres();
+    let mut ini = Ini::start(pg.port, "", "");
+    ini.signal("-QUIT");
+    assert!(ini.wait_exit());
+    let _ = std::fs::remove_file(ini.file("log"));
+    let started = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .arg("-d")
+        .arg(ini.file("pgbouncer.ini"))
+        .status()
+        .unwrap();
+    assert!(started.success());
+    until("it is ready", || ini.log().contains("pgweir is ready"));
+    assert_eq!(ini.connect("postgres").query("select 1").value(), "1");
+    // Another one must not take its place.
+    let second = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .arg(ini.file("pgbouncer.ini"))
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another instance is running"));
+    let pid = ini.pid();
+    ini.signal("-QUIT");
+    until("it has ended", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+}
