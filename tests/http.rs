@@ -244,7 +244,7 @@ fn not_ready_while_draining() {
     let (mut weir, http) = start(pg.port, "");
     let mut client = weir.client();
     client.query("begin");
-    weir.signal("-TERM");
+    weir.signal("-INT");
     until("not ready", || {
         http.get("/readyz") == (503, "shutting down\n".into())
     });

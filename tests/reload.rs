@@ -201,8 +201,9 @@ fn what_is_logged_can_change() {
     until("it is said", || {
         weir.log().contains("client unexpected eof")
     });
-    weir.console().query("reconnect");
-    weir.client().query("select 1");
+    let mut stranger = weir.client();
+    stranger.key = Some((1, vec![0; 4]));
+    stranger.cancel();
     until("debug lines", || weir.log().contains("DEBUG"));
     weir.rewrite(pg.port, "[log]\nlevel = 'info,pgweir=loud'");
     weir.reload(FAILED);
@@ -212,16 +213,19 @@ fn what_is_logged_can_change() {
 #[test]
 fn a_drain_lets_transactions_end() {
     let pg = shared_postgres();
-    for signal in ["-TERM", "-INT"] {
+    for by_console in [false, true] {
         let mut weir = Pgweir::start(pg.port, "default_pool_size = 1");
         let (mut idle, mut busy, mut queued) = (weir.client(), weir.client(), weir.client());
         busy.query("begin");
         queued.send(&query("select 7")).unwrap();
         until("it waits", || weir.count("postgres", "cl_waiting") == 1);
-        weir.signal(signal);
+        match by_console {
+            false => weir.signal("-INT"),
+            true => drop(weir.console().query("SHUTDOWN WAIT_FOR_SERVERS")),
+        }
         let words = Answer(last_words(&mut idle));
         assert_eq!(words.code().as_deref(), Some("57P01"));
-        assert_eq!(refusal(weir.port, "postgres", "postgres").0, "57P01");
+        until("nobody listens", || Wire::raw(weir.port).is_err());
         assert_eq!(busy.query("select 1").value(), "1");
         assert_eq!(busy.query("commit").tags(), "CZ");
         assert_eq!(
