@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -96,7 +97,10 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     let config = Arc::new(config);
     let (orders, mut inbox) = mpsc::unbounded_channel();
     let door = build(&config, &workers, &set_log, orders.clone())?;
-    let listeners = listener::bind(&config.listen)?;
+    let mut listeners = listener::inherited().context("sockets from systemd")?;
+    if listeners.is_empty() {
+        listeners = listener::bind(&config.listen)?;
+    }
     let http = match &config.http {
         Some(http) => Some(
             TcpListener::bind(http.listen)
@@ -132,8 +136,10 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         workers = workers.len(),
         "pgweir is ready"
     );
+    tell_systemd(&[NotifyState::Ready]);
 
     let order = inbox.recv().await;
+    tell_systemd(&[NotifyState::Stopping]);
     // The console is still reached by its Unix socket; who comes there for a database is told.
     let tcp = accepting.iter().filter(|(is_tcp, _)| *is_tcp);
     tcp.for_each(|(_, accepting)| accepting.abort());
@@ -276,6 +282,10 @@ async fn signals(
     loop {
         let order = tokio::select! {
             _ = caught.hup.recv() => {
+                tracing::info!("got SIGHUP, re-reading config");
+                if let Ok(now) = NotifyState::monotonic_usec_now() {
+                    tell_systemd(&[NotifyState::Reloading, now]);
+                }
                 let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
                 let reload = move || reload_config(&door, &set_log);
                 match tokio::task::spawn_blocking(reload).await {
@@ -283,6 +293,7 @@ async fn signals(
                     Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
                     Err(error) => tracing::error!(%error, "reload failed"),
                 }
+                tell_systemd(&[NotifyState::Ready]);
                 continue;
             }
             _ = caught.term.recv() => Order::WaitForClients,
@@ -301,6 +312,13 @@ async fn signals(
         if orders.send(order).is_err() {
             return;
         }
+    }
+}
+
+/// If systemd has started us, and wants to know (sd_notify(3)).
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell systemd");
     }
 }
 

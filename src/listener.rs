@@ -13,6 +13,10 @@ use crate::config::Listen;
 use crate::net::stream::Socket;
 use crate::server::connect::Address;
 
+mod inherited;
+
+pub use inherited::inherited;
+
 /// A listening socket could not be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
@@ -29,11 +33,17 @@ pub enum Listener {
 }
 
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// It was made by this process.
+    ours: bool,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if self.ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -65,7 +75,7 @@ pub fn bind(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
             source,
         };
         let listener = bind_unix(&path, listen).map_err(failed)?;
-        listeners.push(Listener::Unix(listener, SocketFile(path)));
+        listeners.push(Listener::Unix(listener, SocketFile { path, ours: true }));
     }
     Ok(listeners)
 }
@@ -133,7 +143,7 @@ impl Listener {
             Listener::Tcp(l) => l
                 .local_addr()
                 .map_or_else(|e| e.to_string(), |a| a.to_string()),
-            Listener::Unix(_, file) => file.0.display().to_string(),
+            Listener::Unix(_, file) => file.path.display().to_string(),
         }
     }
 
@@ -158,8 +168,8 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 Ok(Accepted {
                     socket: Socket::Unix(stream),
-                    peer: Address::Unix(file.0.clone()),
-                    local: Address::Unix(file.0.clone()),
+                    peer: Address::Unix(file.path.clone()),
+                    local: Address::Unix(file.path.clone()),
                 })
             }
         }

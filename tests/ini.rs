@@ -343,3 +343,56 @@ fn it_runs_in_the_background() {
         !std::path::Path::new(&format!("/proc/{pid}")).exists()
     });
 }
+
+/// Sockets that were opened before, as file descriptors from 3 on; and a socket to be told on.
+#[test]
+fn systemd_opens_the_sockets_and_hears_that_it_is_ready() {
+    let pg = shared_postgres();
+    let ini = Ini::stopped(pg.port, "", "");
+    let notify = ini.file("notify");
+    let told = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let next = || {
+        let mut text = [0; 200];
+        let n = told.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..n]).into_owned()
+    };
+    let program = r#"
+import os, socket, sys
+port, path, weir, ini = sys.argv[1:]
+tcp = socket.create_server(("127.0.0.1", int(port)))
+unix = socket.socket(socket.AF_UNIX); unix.bind(path); unix.listen()
+for n, s in enumerate((tcp, unix)):
+    os.dup2(s.fileno(), 10 + n)
+for n in range(2):
+    os.dup2(10 + n, 3 + n)
+    os.set_inheritable(3 + n, True)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(weir, [weir, "-q", ini])
+"#;
+    // Another port than the ini's, which must not be listened on.
+    let port = support::free_port();
+    let socket = ini.file("passed");
+    let mut weir = Command::new("python3")
+        .args(["-c", program, &port.to_string()])
+        .arg(&socket)
+        .arg(env!("CARGO_BIN_EXE_pgweir"))
+        .arg(ini.file("pgbouncer.ini"))
+        .env("NOTIFY_SOCKET", &notify)
+        .spawn()
+        .unwrap();
+    assert_eq!(next(), "READY=1\n");
+    let mut client = Wire::connect(port, "postgres", "postgres");
+    assert_eq!(client.query("select 1").value(), "1");
+    assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", ini.port)).is_err());
+    ini.signal("-HUP");
+    assert!(next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(next(), "READY=1\n");
+    drop(client);
+    ini.signal("-INT");
+    assert_eq!(next(), "STOPPING=1\n");
+    assert!(weir.wait().unwrap().success());
+    assert!(socket.exists(), "it is systemd's");
+}

@@ -18,13 +18,19 @@ impl Ini {
     /// `pgbouncer` are lines of that section, `rest` sections behind it. `postgres` may log in
     /// without a password and is an admin.
     pub fn start(pg_port: u16, pgbouncer: &str, rest: &str) -> Ini {
-        let mut ini = Ini {
+        let mut ini = Ini::stopped(pg_port, pgbouncer, rest);
+        ini.run();
+        ini
+    }
+
+    /// Only the files.
+    pub fn stopped(pg_port: u16, pgbouncer: &str, rest: &str) -> Ini {
+        let ini = Ini {
             port: free_port(),
             scratch: Scratch::new("ini"),
             child: None,
         };
         ini.write(pg_port, pgbouncer, rest);
-        ini.run();
         ini
     }
 
