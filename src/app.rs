@@ -27,6 +27,7 @@ use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
 use crate::pool::registry::pausing::{Hold, HoldError};
+use crate::process::PidFile;
 use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
@@ -136,6 +137,8 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         workers = workers.len(),
         "pgweir is ready"
     );
+    let pidfile = config.pidfile.as_deref();
+    let _pidfile = pidfile.map(PidFile::write).transpose()?;
     tell_systemd(&[NotifyState::Ready]);
 
     let order = inbox.recv().await;

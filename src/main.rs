@@ -67,7 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     if cli.daemon {
         process::go_to_background(&config)?;
     }
-    let _pidfile = config.pidfile.as_deref().map(PidFile::write).transpose()?;
+    config.pidfile.as_deref().map_or(Ok(()), PidFile::check)?;
     let quiet = cli.quiet || cli.daemon;
     let set_log = log::start(&config.log.clone(), quiet, move |level| {
         cli.log_filter(level)

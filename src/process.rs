@@ -55,14 +55,23 @@ pub struct PidFile(PathBuf);
 
 impl PidFile {
     /// # Errors
-    /// Another process that has written it is still running, or it cannot be written.
-    pub fn write(path: &Path) -> anyhow::Result<PidFile> {
+    /// Another process that has written it is still running.
+    pub fn check(path: &Path) -> anyhow::Result<()> {
         if let Some(pid) = running(path) {
             bail!(
                 "{} exists: another instance is running (process {pid})",
                 path.display()
             );
         }
+        Ok(())
+    }
+
+    /// To be written when all is ready: whoever sees it takes it for a sign.
+    ///
+    /// # Errors
+    /// As [`PidFile::check`], or it cannot be written.
+    pub fn write(path: &Path) -> anyhow::Result<PidFile> {
+        PidFile::check(path)?;
         let written = (|| -> io::Result<()> {
             let mut options = OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).open(path)?;

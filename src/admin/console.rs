@@ -9,11 +9,11 @@ use super::command::{self, Command, Flush, Show};
 use super::session::Answer;
 use super::show::{self, Table};
 use crate::client::directory::Directory;
-use crate::client::info::{Clock, Control};
+use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::Door;
 use crate::config::Config;
 use crate::pool::registry::Pools;
-use crate::pool::stats::Totals;
+use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use parking_lot::Mutex;
@@ -70,6 +70,9 @@ pub struct Console {
     actions: Box<dyn Actions>,
     door: Weak<Door>,
     periods: Mutex<HashMap<Arc<str>, Period>>,
+    operators: Mutex<Vec<Weak<ClientInfo>>>,
+    /// What operators have done.
+    shard: Shard,
 }
 
 impl Console {
@@ -87,7 +90,36 @@ impl Console {
             actions,
             door,
             periods: Mutex::default(),
+            operators: Mutex::default(),
+            shard: Shard::default(),
         })
+    }
+
+    /// Somebody has logged in to the console.
+    pub(super) fn welcome(&self, operator: &Arc<ClientInfo>) {
+        self.shard.logins.add(1);
+        let mut operators = self.operators.lock();
+        operators.retain(|o| o.strong_count() > 0);
+        operators.push(Arc::downgrade(operator));
+    }
+
+    /// Bytes of a command and its answer.
+    pub(super) fn count(&self, received: usize, sent: usize) {
+        self.shard.queries.add(1);
+        self.shard.transactions.add(1);
+        self.shard.received.add(received as u64);
+        self.shard.sent.add(sent as u64);
+    }
+
+    /// Whether the console is among the databases, as in PgBouncer.
+    pub(super) fn shows_itself(&self) -> bool {
+        self.config().pgbouncer.is_some()
+    }
+
+    /// Who is at the console.
+    pub fn operators(&self) -> Vec<Arc<ClientInfo>> {
+        let operators = self.operators.lock();
+        operators.iter().filter_map(Weak::upgrade).collect()
     }
 
     pub fn pools(&self) -> &Pools {
@@ -121,6 +153,10 @@ impl Console {
         for pool in self.pools.all() {
             let totals = all.entry(Arc::clone(&pool.database)).or_default();
             pool.add_totals(totals);
+        }
+        if self.shows_itself() {
+            let totals = all.entry("pgbouncer".into()).or_default();
+            totals.add(&self.shard);
         }
         all
     }

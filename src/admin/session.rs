@@ -11,6 +11,7 @@ use super::command::{self, Command};
 use super::console::{Console, ConsoleUser};
 use super::results::{self, Formats};
 use super::show::Table;
+use crate::client::info::ClientInfo;
 use crate::net::stream::Stream;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::frame::{self, HEADER};
@@ -110,7 +111,13 @@ impl Answer {
 }
 
 /// Serves one operator until it leaves.
-pub async fn serve(mut stream: Stream, user: ConsoleUser, console: Arc<Console>) {
+pub async fn serve(
+    mut stream: Stream,
+    user: ConsoleUser,
+    info: Arc<ClientInfo>,
+    console: Arc<Console>,
+) {
+    console.welcome(&info);
     let mut session = Session {
         user,
         console,
@@ -145,6 +152,9 @@ pub async fn serve(mut stream: Stream, user: ConsoleUser, console: Arc<Console>)
             () = answered => {}
             // Whoever has sent a command and waits has nothing more to say.
             () = gone(&mut stream, &mut buffer) => return,
+        }
+        if matches!(header.tag, b'Q' | b'E') {
+            session.console.count(header.total, out.len());
         }
         if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
             return;

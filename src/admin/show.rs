@@ -204,6 +204,14 @@ fn pools(console: &Console) -> Table {
             None,
         ]
     });
+    let mut rows: Vec<_> = rows.collect();
+    if console.shows_itself() {
+        let name = || s("pgbouncer");
+        let mut row = vec![name(), name(), s(console.operators().len())];
+        row.extend((0..12).map(|_| s(0)));
+        row.extend([s("statement"), None]);
+        rows.push(row);
+    }
     Table {
         columns: columns(&[
             ("database", 's'),
@@ -224,7 +232,7 @@ fn pools(console: &Console) -> Table {
             ("pool_mode", 's'),
             ("load_balance_hosts", 's'),
         ]),
-        rows: rows.collect(),
+        rows,
     }
 }
 
@@ -250,6 +258,10 @@ fn databases(console: &Console) -> Table {
     let made_up = made_up.flat_map(|database| used.iter().map(move |name| (&**name, database)));
     let rows = listed.chain(made_up);
     let rows = rows.map(|(name, database)| database_row(console, name, database));
+    let mut rows: Vec<_> = rows.collect();
+    if console.shows_itself() {
+        rows.push(own_row(console));
+    }
     Table {
         columns: columns(&[
             ("name", 's'),
@@ -270,8 +282,32 @@ fn databases(console: &Console) -> Table {
             ("paused", 'i'),
             ("disabled", 'i'),
         ]),
-        rows: rows.collect(),
+        rows,
     }
+}
+
+/// The console itself, as PgBouncer shows its own.
+fn own_row(console: &Console) -> Vec<Option<String>> {
+    let name = || s("pgbouncer");
+    vec![
+        name(),
+        None,
+        s(console.config().listen.port),
+        name(),
+        name(),
+        s(2),
+        s(0),
+        s(0),
+        s(console.config().pool_defaults.server.lifetime.as_secs()),
+        s("statement"),
+        None,
+        s(0),
+        s(0),
+        s(0),
+        s(console.operators().len()),
+        s(0),
+        s(0),
+    ]
 }
 
 fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<String>> {

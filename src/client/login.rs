@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::auth::{self, AuthError, AuthRequest, Proof};
 use super::directory::Directory;
-use super::info::{ClientIdentity, ClientInfo, Control};
+use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
 use super::startup::{self, Opening};
 use super::task::{ClientTask, NewClient, Surroundings};
 use super::users::Users;
@@ -224,7 +224,8 @@ async fn log_in(
             let welcome = greeting::of_console();
             if stream.write_all(&welcome).await.is_ok() {
                 let console = Arc::clone(&door.console);
-                tokio::spawn(crate::admin::console::serve(stream, user, console));
+                let info = Arc::new(operator(&arrival, stream.is_tls()));
+                tokio::spawn(crate::admin::console::serve(stream, user, info, console));
             }
             Ok(())
         }
@@ -456,6 +457,24 @@ fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {
     Ok(ConsoleUser {
         name: user.to_owned(),
         is_admin,
+    })
+}
+
+/// What the console shows of who is there.
+fn operator(arrival: &Arrival, tls: bool) -> ClientInfo {
+    let startup = &arrival.startup;
+    let parameters = startup.parameters.iter().rev();
+    let mut names = parameters.filter(|(n, _)| n.eq_ignore_ascii_case("application_name"));
+    ClientInfo::new(ClientIdentity {
+        id: arrival.id,
+        // Nothing can be cancelled there.
+        key: CancelKey::new(0, [0; 32], 4),
+        database: "pgbouncer".into(),
+        user: startup.user.as_str().into(),
+        application_name: names.next().map(|(_, v)| v.as_str().into()),
+        peer: arrival.peer.clone(),
+        local: arrival.local.clone(),
+        tls,
     })
 }
 

@@ -192,7 +192,11 @@ fn interpreter() -> PathBuf {
     let cache = cache.unwrap_or_else(|_| "/var/cache/pgweir".to_owned());
     let entries = fs::read_dir(cache).into_iter().flatten().flatten();
     let mut pythons = entries
-        .filter(|e| e.file_name().to_string_lossy().starts_with("python-"))
+        .filter(|e| {
+            e.file_name()
+                .to_string_lossy()
+                .starts_with("python-psycopg")
+        })
         .map(|e| e.path().join("bin/python"));
     pythons
         .next()

@@ -85,7 +85,16 @@ fn link(id: u64) -> Option<String> {
 pub(super) fn clients(console: &Console) -> Table {
     let now = console.now();
     let mut all = console.directory().all();
+    let mut operators = Vec::new();
+    if console.shows_itself() {
+        operators = console.operators();
+        all.extend(operators.iter().cloned());
+    }
     all.sort_by_key(|c| c.id);
+    let state = |c: &ClientInfo| match operators.iter().any(|o| o.id == c.id) {
+        true => State::Active.label(),
+        false => c.state().label(),
+    };
     let rows = all.iter().map(|c| {
         let waited = match c.state() {
             State::Waiting => now.saturating_sub(c.since()),
@@ -97,7 +106,7 @@ pub(super) fn clients(console: &Console) -> Table {
             s(&c.user),
             s(&c.database),
             s("none"),
-            s(c.state().label()),
+            s(state(c)),
             s(addr),
             s(port),
             s(local),

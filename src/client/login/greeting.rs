@@ -23,10 +23,8 @@ pub(super) fn of_console() -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(encode::AUTHENTICATION_OK);
     for (name, value) in [
-        (
-            "server_version",
-            concat!(env!("CARGO_PKG_VERSION"), "/pgweir"),
-        ),
+        // Tools go by the version of PgBouncer that a console is like.
+        ("server_version", "1.25.2/pgweir"),
         ("client_encoding", "UTF8"),
         ("server_encoding", "UTF8"),
         ("DateStyle", "ISO"),
