@@ -273,7 +273,11 @@ fn every_show_has_an_answer() {
         (kinds.join(""), rows[0].len())
     };
     assert_eq!(sockets("ACTIVE_SOCKETS"), ("CS".to_owned(), 28));
-    assert_eq!(sockets("SOCKETS"), ("CCS".to_owned(), 28), "and the console's own");
+    assert_eq!(
+        sockets("SOCKETS"),
+        ("CCS".to_owned(), 28),
+        "and the console's own"
+    );
     let totals = ini.console().query("SHOW TOTALS").rows();
     assert_eq!(totals.len(), 24);
     assert_eq!(totals[2][0], "total_query_count");

@@ -75,6 +75,8 @@ pub async fn authenticate(
         AuthType::Cert if request.common_name == Some(request.user) => Ok(Proof::default()),
         AuthType::Cert => Err(AuthError::Certificate(request.user.to_owned())),
         AuthType::Plain => cleartext(stream, request).await,
+        // A rule has decided for one of the others.
+        AuthType::Hba => Err(AuthError::Failed(request.user.to_owned())),
         // Unknown users get what most known ones get.
         AuthType::Md5 if !matches!(request.secret, Some(Secret::Scram(_))) => {
             md5_password(stream, request).await

@@ -25,7 +25,7 @@ use crate::auth::secret::Secret;
 use crate::config::{AuthType, Config, Timeouts};
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
-use crate::net::tls_server::{TlsServer, peer_common_name};
+use crate::net::tls_server::TlsServer;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::lease::LeaseError;
@@ -41,6 +41,7 @@ use crate::session::client::ClientState;
 use crate::session::reported::Reported;
 use crate::worker::Workers;
 
+mod demand;
 mod greeting;
 mod limits;
 
@@ -153,6 +154,7 @@ async fn open(
     id: u64,
 ) -> Option<(Stream, Arrival)> {
     let tls = door.tls.load_full();
+    let peer_uid = accepted.socket.peer_uid();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
     match opened {
         Ok(Opening::Startup(stream, startup)) => {
@@ -162,6 +164,7 @@ async fn open(
                 tls,
                 peer: accepted.peer,
                 local: accepted.local,
+                peer_uid,
             };
             Some((stream, arrival))
         }
@@ -187,6 +190,8 @@ struct Arrival {
     tls: Option<Arc<TlsServer>>,
     peer: Address,
     local: Address,
+    /// Of the operating system's user at the other end of a Unix socket.
+    peer_uid: Option<u32>,
 }
 
 async fn say_no(stream: &mut Stream, refusal: &Refusal) {
@@ -277,6 +282,12 @@ async fn check(
         ));
     }
     if is_console(&startup.database) {
+        if demand::is_ourselves(arrival) {
+            return Ok(Admission::Console(ConsoleUser {
+                name: startup.user.clone(),
+                is_admin: true,
+            }));
+        }
         prove(door, config, stream, arrival, "").await?;
         return console_user(config, &startup.user).map(Admission::Console);
     }
@@ -389,8 +400,9 @@ async fn prove(
     database: &str,
 ) -> Result<(Proof, Option<Secret>), Refusal> {
     let user = &arrival.startup.user;
+    let demand = demand::demand(config, stream, arrival)?;
     let wants_secret = matches!(
-        config.auth.auth_type,
+        demand.auth_type,
         AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
     );
     let stored = if wants_secret {
@@ -402,7 +414,7 @@ async fn prove(
     } else {
         None
     };
-    let (auth_type, mock_key) = (config.auth.auth_type, &door.mock_key);
+    let (auth_type, mock_key) = (demand.auth_type, &door.mock_key);
     let secret = door
         .users
         .for_login(
@@ -414,20 +426,19 @@ async fn prove(
             &door.hashing,
         )
         .await;
-    if config.auth.auth_type == AuthType::Trust && !config.users.contains_key(user) {
+    if auth_type == AuthType::Trust && !config.users.contains_key(user) {
         return Err(Refusal::new(
             sqlstate::INVALID_AUTHORIZATION,
             format!("no such user: {user}"),
         ));
     }
     let end_point = arrival.tls.as_ref().filter(|_| stream.is_tls());
-    let common_name = peer_common_name(stream);
     let request = AuthRequest {
         auth_type,
         user,
         secret: secret.as_ref(),
         end_point: end_point.and_then(|t| t.end_point()),
-        common_name: common_name.as_deref(),
+        common_name: demand.common_name.as_deref(),
         mock_key,
         hashing: &door.hashing,
     };

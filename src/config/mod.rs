@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::hba::{Hba, IdentMaps};
 use crate::auth::secret::Secret;
 use crate::pgbouncer;
 
@@ -355,6 +356,8 @@ pub enum AuthType {
     ScramSha256,
     /// A client certificate whose CN is the user name.
     Cert,
+    /// As the first rule of `hba_file` says that fits.
+    Hba,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -362,6 +365,12 @@ pub struct Auth {
     pub auth_type: AuthType,
     /// Users and passwords, as in PgBouncer's `userlist.txt`.
     pub file: Option<PathBuf>,
+    /// Rules by connection, in PostgreSQL's `pg_hba.conf` format.
+    pub hba_file: Option<PathBuf>,
+    pub hba: Arc<Hba>,
+    /// Maps that the rules name.
+    pub ident_file: Option<PathBuf>,
+    pub ident: Arc<IdentMaps>,
     /// Of SCRAM verifiers that are made from passwords.
     pub scram_iterations: NonZeroU32,
     /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.

@@ -152,6 +152,8 @@ pub(super) struct Auth {
     #[serde(rename = "type")]
     pub auth_type: Option<AuthType>,
     pub file: Option<PathBuf>,
+    pub hba_file: Option<PathBuf>,
+    pub ident_file: Option<PathBuf>,
     pub scram_iterations: Option<Count>,
     pub query: Option<String>,
     pub user: Option<String>,

@@ -22,6 +22,7 @@ use super::{
     Host, Http, Invalidation, Listen, Log, ServerTls, SharedCache, StartupRules, TlsProtocols,
     User,
 };
+use crate::auth::hba;
 use crate::auth::secret::Secret;
 
 /// Smallest `max_packet_size`: room for a startup packet, an authentication message or an error.
@@ -69,6 +70,7 @@ pub(super) fn resolve(
         config.users.insert(name, Arc::new(user));
     }
     resolver.user_list(&mut config, &default_user);
+    resolver.rules(&mut config);
     config.default_user = Arc::new(default_user);
 
     let mut defaults = Database::clone(&config.pool_defaults);
@@ -159,6 +161,8 @@ fn server_tls(tls: &mut ServerTls, raw: raw::ServerTls) {
 fn auth(auth: &mut Auth, raw: raw::Auth) {
     set(&mut auth.auth_type, raw.auth_type);
     set_path(&mut auth.file, raw.file);
+    set_path(&mut auth.hba_file, raw.hba_file);
+    set_path(&mut auth.ident_file, raw.ident_file);
     set_text(&mut auth.query, raw.query);
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);
@@ -479,6 +483,45 @@ impl Resolver<'_, '_> {
         TlsProtocols {
             tls12: has("tlsv1.2"),
             tls13: has("tlsv1.3"),
+        }
+    }
+
+    /// The rules of `auth.hba_file`, and the maps of `auth.ident_file`.
+    fn rules(&mut self, config: &mut Config) {
+        let odd = |path: &Path, odd: Vec<(usize, String)>, what: &str| {
+            let each = odd.into_iter();
+            let tell = |(line, problem)| format!("{}:{line}: {what}: {problem}", path.display());
+            each.map(tell).collect::<Vec<_>>()
+        };
+        if let Some(path) = &config.auth.hba_file {
+            match self.outside.read(path) {
+                Ok(text) => {
+                    let beside = |name: &str| {
+                        let listed = path.with_file_name(name);
+                        self.outside.read(&listed).map_err(|e| e.to_string())
+                    };
+                    let (rules, lines) = hba::parse(&text, &beside);
+                    config.auth.hba = Arc::new(rules);
+                    config.oddities.extend(odd(path, lines, "rule left out"));
+                }
+                Err(error) => self.problems.add(
+                    &["auth", "hba_file"],
+                    format!("cannot read {}: {error}", path.display()),
+                ),
+            }
+        }
+        if let Some(path) = &config.auth.ident_file {
+            match self.outside.read(path) {
+                Ok(text) => {
+                    let (maps, lines) = hba::IdentMaps::parse(&text);
+                    config.auth.ident = Arc::new(maps);
+                    config.oddities.extend(odd(path, lines, "map left out"));
+                }
+                Err(error) => self.problems.add(
+                    &["auth", "ident_file"],
+                    format!("cannot read {}: {error}", path.display()),
+                ),
+            }
         }
     }
 

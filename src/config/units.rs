@@ -333,6 +333,7 @@ words!(
     Md5 = "md5",
     ScramSha256 = "scram-sha-256",
     Cert = "cert",
+    Hba = "hba",
 );
 
 #[cfg(test)]

@@ -32,6 +32,14 @@ pub enum Stream {
 // === impl Socket ===
 
 impl Socket {
+    /// The operating system's user at the other end of a Unix socket.
+    pub fn peer_uid(&self) -> Option<u32> {
+        match self {
+            Socket::Unix(s) => s.peer_cred().ok().map(|peer| peer.uid()),
+            Socket::Tcp(_) | Socket::Gone => None,
+        }
+    }
+
     /// Moves the registration to the reactor of the runtime that this is called in.
     ///
     /// # Errors

@@ -331,6 +331,12 @@ impl Checks<'_, '_> {
                     );
                 }
             }
+            AuthType::Hba if config.auth.hba_file.is_none() => {
+                self.problems.add(
+                    &["auth", "type"],
+                    "\"hba\" needs auth.hba_file, the file with the rules",
+                );
+            }
             AuthType::Cert if config.client_tls.mode < SslMode::VerifyCa => {
                 self.problems.add(
                     &["auth", "type"],

@@ -65,6 +65,10 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         auth: Auth {
             auth_type: AuthType::ScramSha256,
             file: None,
+            hba_file: None,
+            hba: Default::default(),
+            ident_file: None,
+            ident: Default::default(),
             scram_iterations: crate::auth::scram::ITERATIONS,
             query: None,
             user: None,
