@@ -400,3 +400,74 @@ os.execv(weir, [weir, "-q", ini])
     assert!(weir.wait().unwrap().success());
     assert!(socket.exists(), "it is systemd's");
 }
+
+#[test]
+fn several_hosts_are_used_in_turn_and_one_that_is_down_is_passed_over() {
+    let (one, two) = (support::Postgres::start(), support::Postgres::start());
+    // The same port is meant for all of them: by their Unix sockets they can be told apart.
+    let marker = |pg: &support::Postgres, n: u32| {
+        let sql = format!("create table me as select {n} as n");
+        pg.client().query(&sql);
+    };
+    marker(&one, 1);
+    marker(&two, 2);
+    let proxy = |pg: &support::Postgres, name: &str, ini: &Ini| {
+        let dir = ini.file(name);
+        std::fs::create_dir(&dir).unwrap();
+        forward(&dir.join(".s.PGSQL.5432"), pg.port);
+        dir
+    };
+    let mut ini = Ini::stopped(one.port, "", "");
+    let dirs = [
+        proxy(&one, "a", &ini),
+        proxy(&two, "b", &ini),
+        ini.file("nowhere"),
+    ];
+    let hosts = dirs.map(|d| d.display().to_string()).join(",");
+    let rest = |how: &str| {
+        format!("[databases]\npostgres = host={hosts} pool_size=6 load_balance_hosts={how}\n")
+    };
+    let seen = |ini: &Ini| {
+        let mut clients: Vec<Wire> = (0..6).map(|_| ini.connect("postgres")).collect();
+        let mut seen: Vec<String> = clients
+            .iter_mut()
+            .map(|c| {
+                c.query("begin");
+                c.query("select n from me").value()
+            })
+            .collect();
+        seen.sort();
+        seen.dedup();
+        seen
+    };
+    ini.write(one.port, "", &rest("round-robin"));
+    ini.run();
+    assert_eq!(seen(&ini), ["1", "2"]);
+    let shown = ini.console().query("SHOW DATABASES").rows();
+    let row = shown.iter().find(|r| r[0] == "postgres").unwrap();
+    assert_eq!((&*row[1], &*row[10]), (&*hosts, "round-robin"));
+    ini.write(one.port, "", &rest("disable"));
+    assert_eq!(ini.console().query("RELOAD").code(), None);
+    assert_eq!(ini.console().query("RECONNECT").code(), None);
+    assert_eq!(seen(&ini), ["1"]);
+}
+
+/// Forwards a Unix socket to a TCP port of this machine.
+fn forward(path: &std::path::Path, port: u16) {
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    thread::spawn(move || {
+        for from in listener.incoming().flatten() {
+            let to = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from_too, mut to_too) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            let (mut from, mut to) = (from, to);
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut to_too, &mut from_too);
+                let _ = from_too.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+}

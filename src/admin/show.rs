@@ -6,7 +6,7 @@ use super::command::Show;
 use super::console::Console;
 use crate::client::info::ClientInfo;
 use crate::client::task::ClientTask;
-use crate::config::{Database, Host, User};
+use crate::config::{Database, User};
 use crate::pool::Pool;
 use crate::pool::registry::pausing::Hold;
 use crate::protocol::encode::Column;
@@ -201,7 +201,7 @@ fn pools(console: &Console) -> Table {
             s(counts.longest_wait.as_secs()),
             s(counts.longest_wait.subsec_micros()),
             s(pool.settings().mode.as_str()),
-            None,
+            balance(&pool.settings().database),
         ]
     });
     let mut rows: Vec<_> = rows.collect();
@@ -310,11 +310,14 @@ fn own_row(console: &Console) -> Vec<Option<String>> {
     ]
 }
 
+/// How its hosts are used, if there are several.
+fn balance(database: &Database) -> Option<String> {
+    let several = !database.more_hosts.is_empty();
+    several.then(|| database.load_balance_hosts.as_str().to_owned())
+}
+
 fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<String>> {
-    let host = match &d.host {
-        Host::Tcp(host) => host.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    };
+    let host = d.host_names();
     let servers = console.pools().servers();
     let clients = console.directory().all();
     vec![
@@ -328,7 +331,7 @@ fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<Strin
         s(d.reserve_pool_size),
         s(d.server.lifetime.as_secs()),
         s(d.pool_mode.as_str()),
-        None,
+        balance(d),
         s(d.max_db_connections),
         s(servers.iter().filter(|x| *x.database == *name).count()),
         s(d.max_db_client_connections),

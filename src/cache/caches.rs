@@ -11,7 +11,7 @@ use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
-use crate::config::{CacheLimits, Config, Consistency, Database, Host, Invalidation};
+use crate::config::{CacheLimits, Config, Consistency, Database, Invalidation};
 
 #[derive(Debug)]
 pub struct Caches {
@@ -83,6 +83,7 @@ impl Caches {
         before: Option<&Arc<PoolCache>>,
     ) -> Option<Arc<PoolCache>> {
         let dbname = database.dbname.as_deref().unwrap_or(name);
+        let host = database.host_names();
         let others = config.databases.values().chain(&config.fallback);
         let mut remembering = others.filter(|other| {
             let named = other.dbname.as_deref().or_else(|| {
@@ -90,15 +91,11 @@ impl Caches {
                 (other.name != crate::config::FALLBACK).then_some(&*other.name)
             });
             other.cache.enabled
-                && other.host == database.host
+                && other.host_names() == host
                 && other.port == database.port
                 && named.is_none_or(|named| named == dbname)
         });
         remembering.next()?;
-        let host = match &database.host {
-            Host::Tcp(host) => host.clone(),
-            Host::Unix(dir) => dir.display().to_string(),
-        };
         let place = format!("{dbname} at {host}:{}", database.port);
         let server = format!("{host}:{}", database.port);
         let space = self.space(place, server);

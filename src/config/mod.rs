@@ -430,11 +430,45 @@ pub enum Host {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Host::Tcp(name) => f.write_str(name),
+            Host::Unix(directory) => directory.display().fmt(f),
+        }
+    }
+}
+
+/// Which of several hosts a new server connection goes to (`load_balance_hosts`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn.
+    RoundRobin,
+    /// The first, as long as it can be connected to.
+    Disable,
+}
+
+impl Database {
+    /// All hosts; at least one.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        std::iter::once(&self.host).chain(&self.more_hosts)
+    }
+
+    /// The hosts, as in the file.
+    pub fn host_names(&self) -> String {
+        let names: Vec<String> = self.hosts().map(Host::to_string).collect();
+        names.join(",")
+    }
+}
+
 /// One `[pools.NAME]` entry.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub name: String,
     pub host: Host,
+    /// Further hosts with the same port, to be used like the first.
+    pub more_hosts: Vec<Host>,
+    pub load_balance_hosts: Balance,
     pub port: u16,
     /// Name on the server; `None`: the name that the client gave.
     pub dbname: Option<String>,

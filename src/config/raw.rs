@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
+    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
     SessionStatePolicy, SslMode,
 };
 pub(super) use fields::fields;
@@ -245,7 +245,8 @@ pub(super) struct Pool {
 /// The keys that only `[pools.NAME]` has.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PoolOwn {
-    pub host: Option<String>,
+    pub host: Option<List>,
+    pub load_balance_hosts: Option<Balance>,
     pub port: Option<Port>,
     pub dbname: Option<String>,
     pub user: Option<String>,

@@ -412,9 +412,16 @@ impl Resolver<'_, '_> {
         let mut pool = defaults.clone();
         name.clone_into(&mut pool.name);
         let own = raw.own;
-        if let Some(text) = own.host {
-            pool.host = self.host(name, text);
+        if let Some(List(mut names)) = own.host {
+            if names.is_empty() {
+                names.push(String::new());
+            }
+            let hosts = names.into_iter().map(|text| self.host(name, text));
+            let mut hosts: Vec<Host> = hosts.collect();
+            pool.host = hosts.remove(0);
+            pool.more_hosts = hosts;
         }
+        set(&mut pool.load_balance_hosts, own.load_balance_hosts);
         set(&mut pool.port, own.port);
         set_text(&mut pool.dbname, own.dbname);
         set_text(&mut pool.user, own.user);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, Host, TlsProtocols, User};
+use super::{Config, Database, TlsProtocols, User};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,9 +298,9 @@ pub(super) const POOL_KEYS: &[PoolKey] = &[
 
 /// What only `[pools.NAME]` has, but for the password.
 pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
-    named("host", |d| match &d.host {
-        Host::Tcp(host) => host.clone(),
-        Host::Unix(dir) => dir.display().to_string(),
+    named("host", Database::host_names),
+    named("load_balance_hosts", |d| {
+        d.load_balance_hosts.as_str().to_owned()
     }),
     named("port", |d| d.port.to_string()),
     named("dbname", |d| text(&d.dbname)),

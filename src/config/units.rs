@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
-    AuthType, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
+    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
     SessionStatePolicy, SslMode,
 };
 
@@ -79,6 +79,7 @@ deserialize_scalars!(
     Invalidation,
     RowSecurity,
     Consistency,
+    Balance,
     LogStyle,
     Facility,
     SslMode,
@@ -303,6 +304,7 @@ words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
 words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
+words!(Balance: RoundRobin = "round-robin", Disable = "disable");
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::budget::Permit;
-use crate::server::connect::{self, ConnectError, LoginRequest};
+use crate::server::connect::{ConnectError, LoginRequest};
 use crate::server::{Activity, Identity, Server, ServerInfo};
 use crate::worker::Home;
 
@@ -211,7 +211,7 @@ impl Pool {
     async fn log_in(&self, permit: Permit) -> Result<Server, ConnectError> {
         let generation = self.generation.load(Ordering::Relaxed);
         let settings = self.settings.load_full();
-        let endpoint = self.endpoint.load_full();
+        let endpoints = self.endpoints.load_full();
         let credentials = self.credentials.lock().clone();
         let database = settings.database.dbname.as_deref();
         let request = LoginRequest {
@@ -222,7 +222,7 @@ impl Pool {
             credentials: &credentials,
             protocol_minor: 0,
         };
-        let established = connect::connect(&endpoint, &request).await?;
+        let (established, endpoint) = endpoints.connect(&request).await?;
         let identity = Identity {
             id: self.shared.new_id(),
             database: Arc::clone(&self.database),

@@ -29,6 +29,7 @@ use self::settings::PoolSettings;
 use self::stats::{Shard, Totals};
 use crate::server::auth::Credentials;
 use crate::server::connect::Endpoint;
+use crate::server::endpoints::Endpoints;
 use crate::server::{Activity, Server};
 use crate::session::settings::Settings;
 use crate::session::statement::Registry;
@@ -74,7 +75,7 @@ pub struct Pool {
     pub user: Arc<str>,
     pub statements: Registry,
     settings: ArcSwap<PoolSettings>,
-    endpoint: ArcSwap<Endpoint>,
+    endpoints: ArcSwap<Endpoints>,
     core: Mutex<Core<Box<Server>, Waker>>,
     credentials: Mutex<Credentials>,
     health: Mutex<connect::Health>,
@@ -104,7 +105,7 @@ pub struct NewPool {
     pub database: Arc<str>,
     pub user: Arc<str>,
     pub settings: PoolSettings,
-    pub endpoint: Endpoint,
+    pub endpoints: Endpoints,
     pub credentials: Credentials,
     pub budgets: Arc<[Arc<Budget>]>,
     pub servers: registry::ServerList,
@@ -121,7 +122,7 @@ impl Pool {
             statements: Registry::default(),
             core: Mutex::new(Core::new(new.settings.limits, homes)),
             settings: ArcSwap::from_pointee(new.settings),
-            endpoint: ArcSwap::from_pointee(new.endpoint),
+            endpoints: ArcSwap::from_pointee(new.endpoints),
             credentials: Mutex::new(new.credentials),
             health: Mutex::new(connect::Health::default()),
             welcome: Mutex::new(welcome::Memory::default()),
@@ -149,8 +150,9 @@ impl Pool {
         &self.shared
     }
 
+    /// The first of its hosts.
     pub fn endpoint(&self) -> Arc<Endpoint> {
-        self.endpoint.load_full()
+        Arc::clone(self.endpoints.load().first())
     }
 
     /// The counters that code on `home` writes.
@@ -369,10 +371,10 @@ impl Pool {
 
     /// New values from the configuration; connections to another server or with other TLS
     /// settings are replaced as they become free.
-    pub fn apply(self: &Arc<Pool>, settings: PoolSettings, endpoint: Endpoint, moved: bool) {
+    pub fn apply(self: &Arc<Pool>, settings: PoolSettings, endpoints: Endpoints, moved: bool) {
         self.core.lock().set_limits(settings.limits);
         self.settings.store(Arc::new(settings));
-        self.endpoint.store(Arc::new(endpoint));
+        self.endpoints.store(Arc::new(endpoints));
         if moved {
             self.welcome.lock().forget();
             self.reconnect();

@@ -10,11 +10,12 @@ use super::budget::Budget;
 use super::settings::PoolSettings;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
-use crate::config::{Config, Database, User};
+use crate::config::{Config, Database, Host, User};
 use crate::net::tls_client::{TlsClient, TlsClientError};
 use crate::server::ServerInfo;
 use crate::server::auth::{Credentials, KeyCache};
 use crate::server::connect::{Endpoint, Keepalive};
+use crate::server::endpoints::Endpoints;
 
 pub mod pausing;
 
@@ -138,7 +139,7 @@ impl Pools {
         let settings =
             PoolSettings::new(database, inner.user(&server_user), &inner.config.log, cache);
         let pool = Pool::new(NewPool {
-            endpoint: inner.endpoint(database),
+            endpoints: inner.endpoints(database),
             credentials: inner.credentials(database, &server_user),
             budgets: inner.budgets(&key.0, database, &server_user),
             settings,
@@ -228,7 +229,7 @@ impl Pools {
                 continue;
             };
             let moved = before.is_none_or(|b| {
-                b.host != database.host
+                b.host_names() != database.host_names()
                     || b.port != database.port
                     || b.dbname != database.dbname
                     || b.password != database.password
@@ -251,7 +252,7 @@ impl Pools {
             drop(before);
             let settings = PoolSettings::new(&database, inner.user(&pool.user), &config.log, cache);
             pool.offer_credentials(inner.credentials(&database, &pool.user));
-            pool.apply(settings, inner.endpoint(&database), moved);
+            pool.apply(settings, inner.endpoints(&database), moved);
         }
         Ok(())
     }
@@ -279,11 +280,17 @@ impl Inner {
             .unwrap_or(&self.config.default_user)
     }
 
-    fn endpoint(&mut self, database: &Database) -> Endpoint {
+    fn endpoints(&mut self, database: &Database) -> Endpoints {
+        let each = database.hosts().map(|host| self.endpoint(database, host));
+        let each: Vec<_> = each.map(Arc::new).collect();
+        Endpoints::new(each, database.load_balance_hosts)
+    }
+
+    fn endpoint(&mut self, database: &Database, host: &Host) -> Endpoint {
         let listen = &self.config.listen;
         let tls = self.tls.get(&database.name).cloned();
         Endpoint {
-            host: database.host.clone(),
+            host: host.clone(),
             port: database.port,
             tls: tls.unwrap_or_else(|| Arc::new(TlsClient::disabled())),
             connect_timeout: database.server.connect_timeout,

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod cancel;
 pub mod connect;
 pub mod dialogue;
+pub mod endpoints;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

@@ -125,6 +125,11 @@ impl Checks<'_, '_> {
             let problem = "needs to log in for the feed: set feed_user, or the pool's user";
             self.problems.add(&key("invalidation"), problem);
         }
+        if !pool.more_hosts.is_empty() {
+            let problem =
+                "needs a single host: which of several a write goes to, nobody could tell";
+            self.problems.add(&key("invalidation"), problem);
+        }
         if feed.max_lag < SHORTEST_LAG {
             let problem = format!("must be at least {SHORTEST_LAG:?}");
             self.problems.add(&key("feed_max_lag"), problem);
@@ -141,7 +146,7 @@ impl Checks<'_, '_> {
         }
         let place = |d: &Database| {
             let dbname = d.dbname.clone().unwrap_or_else(|| d.name.clone());
-            (d.host.clone(), d.port, dbname)
+            (d.host_names(), d.port, dbname)
         };
         let mut others = pools(self.config).filter(|other| {
             other.name < pool.name && other.cache.enabled && place(other) == place(pool)
@@ -411,7 +416,11 @@ impl Checks<'_, '_> {
             self.problems
                 .add(&["pools", name, "port"], "must be from 1 to 65535");
         }
-        if let Host::Unix(dir) = &pool.host {
+        let directories = pool.hosts().filter_map(|host| match host {
+            Host::Unix(directory) => Some(directory),
+            Host::Tcp(_) => None,
+        });
+        for dir in directories {
             self.socket_path(&["pools", name, "host"], dir, pool.port);
         }
         if pool.user.is_none() && self.problems.is_written(&["pools", name, "password"]) {

@@ -12,6 +12,8 @@ use crate::config::{
     TlsProtocols, User,
 };
 
+use crate::config::Balance;
+
 const OFF: Duration = Duration::ZERO;
 pub(super) const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
     tls12: true,
@@ -124,6 +126,8 @@ fn database() -> Database {
     Database {
         name: String::new(),
         host: Host::Tcp("127.0.0.1".to_owned()),
+        more_hosts: Vec::new(),
+        load_balance_hosts: Balance::RoundRobin,
         port: 5432,
         dbname: None,
         user: None,

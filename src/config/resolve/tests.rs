@@ -155,7 +155,7 @@ fn values_out_of_range_are_refused() {
             "[pools.a]\npool_size = 0",
             "2: pools.a.pool_size: must be at least 1",
         ),
-        ("[pools.a]\nhost = 'a,b'", "2: pools.a.host: "),
+        ("[pools.a]\nhost = 'a,b:1'", "2: pools.a.host: "),
         ("[pools.a]\nhost = 'db:5432'", "2: pools.a.host: "),
         ("[pools.a]\nhost = ''", "2: pools.a.host: "),
         ("[users.a]\npool_size = 0", "2: users.a.pool_size: "),

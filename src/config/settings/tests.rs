@@ -146,6 +146,7 @@ const VALUES: &[&str] = &[
     "['tlsv1.3']",
     "'pgbouncer'",
     "'local7'",
+    "'disable'",
 ];
 
 #[test]
