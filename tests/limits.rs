@@ -48,11 +48,19 @@ fn clients_are_limited_in_all_by_database_and_by_user() {
         assert!(text.contains(limit), "{text}");
     };
     let amy = weir.connect("amy", "small");
-    refused("amy", "small", "max_user_client_connections = 1");
+    refused(
+        "amy",
+        "small",
+        "(max_user_client_connections), the limit is 1",
+    );
     let _second = weir.connect("postgres", "small");
-    refused("postgres", "small", "max_db_client_connections = 2");
+    refused(
+        "postgres",
+        "small",
+        "(max_db_client_connections), the limit is 2",
+    );
     let others: Vec<Wire> = (0..3).map(|_| weir.client()).collect();
-    refused("postgres", "postgres", "max_client_conn = 5");
+    refused("postgres", "postgres", "(max_client_conn), the limit is 5");
     // The console is there when the house is full.
     assert_eq!(weir.show("CLIENTS").len(), 5);
     // Room comes back with those who leave, and with a reload.

@@ -366,8 +366,8 @@ fn users(console: &Console) -> Table {
     Table {
         columns: columns(&[
             ("name", 's'),
-            ("pool_size", 'i'),
-            ("reserve_pool_size", 'i'),
+            ("pool_size", 's'),
+            ("reserve_pool_size", 's'),
             ("pool_mode", 's'),
             ("max_user_connections", 'i'),
             ("current_connections", 'i'),

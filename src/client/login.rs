@@ -19,7 +19,7 @@ use super::directory::Directory;
 use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
 use super::startup::{self, Opening};
 use super::task::{ClientTask, NewClient, Surroundings};
-use super::users::Users;
+use super::users::{LookupError, Users};
 use crate::admin::console::{Console, ConsoleUser};
 use crate::auth::secret::Secret;
 use crate::config::{AuthType, Config, Timeouts};
@@ -298,6 +298,8 @@ async fn check(
         ));
     }
     let Some(database) = config.database(&startup.database) else {
+        // Only who proves to be somebody is told what there is and what not.
+        prove(door, config, stream, arrival, &startup.database).await?;
         let message = format!("no such database: {}", startup.database);
         return Err(Refusal::new(sqlstate::INVALID_CATALOG_NAME, message));
     };
@@ -315,7 +317,16 @@ async fn check(
         pass_on(&pool, proved);
     }
     let parameters = asked_for(config, arrival);
-    let welcome = pool.welcome(&parameters).await;
+    let limit = pool.settings().timeouts.query_wait;
+    let until = (!limit.is_zero()).then(|| Instant::now() + limit);
+    // It may have to wait for a server connection to hear what it is to be told.
+    let welcome = within(until, pool.welcome(&parameters)).await;
+    let welcome = welcome.map_err(|_| {
+        pool.shard(crate::worker::Home::Control).timeouts.add(1);
+        let waited =
+            format!("query_wait_timeout: no server connection became free within {limit:?}");
+        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited)
+    })?;
     let (settings, reported) = welcome.map_err(unwelcome)?;
     pool.shard(crate::worker::Home::Control).logins.add(1);
     let info = enter(door, arrival, &parameters, &pool, stream.is_tls())?;
@@ -406,11 +417,16 @@ async fn prove(
         AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
     );
     let stored = if wants_secret {
-        let found = door.users.secret(config, &door.pools, database, user).await;
-        found.map_err(|error| {
-            tracing::warn!(%user, %error, "cannot look a user up");
-            Refusal::new(sqlstate::CONNECTION_FAILURE, "user look-up failed")
-        })?
+        match door.users.secret(config, &door.pools, database, user).await {
+            Ok(found) => found,
+            // Nobody is known in a database that there is not.
+            Err(LookupError::Database(_)) if config.database(database).is_none() => None,
+            Err(error) => {
+                tracing::warn!(%user, %error, "cannot look a user up");
+                let code = sqlstate::CONNECTION_FAILURE;
+                return Err(Refusal::new(code, "user look-up failed"));
+            }
+        }
     } else {
         None
     };

@@ -55,7 +55,7 @@ fn postgres_bin(version: u32) -> PathBuf {
 }
 
 /// PostgreSQL does not run as root.
-fn unprivileged(command: &mut Command) -> &mut Command {
+pub fn unprivileged(command: &mut Command) -> &mut Command {
     if is_root() {
         command.uid(65534).gid(65534)
     } else {
@@ -63,7 +63,7 @@ fn unprivileged(command: &mut Command) -> &mut Command {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }

@@ -58,7 +58,7 @@ impl ClientLimits {
             Refusal::new(
                 sqlstate::TOO_MANY_CONNECTIONS,
                 format!(
-                    "no more connections allowed ({} = {})",
+                    "no more connections allowed ({}), the limit is {}",
                     full.name,
                     full.limit()
                 ),

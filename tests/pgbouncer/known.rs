@@ -1,0 +1,345 @@
+//! Where pgweir answers otherwise than PgBouncer, and is right to.
+
+/// A line of an outcome, or all that came of a step. `{}` stands for any text, on both sides the
+/// same if it is on both.
+pub struct Difference {
+    /// Where it may be found, and is: an entry that is not seen in one of them fails.
+    pub groups: &'static [&'static str],
+    pub bouncer: &'static str,
+    pub weir: &'static str,
+    pub why: &'static str,
+}
+
+impl Difference {
+    pub fn is(&self, bouncer: &str, weir: &str) -> bool {
+        match (matched(self.bouncer, bouncer), matched(self.weir, weir)) {
+            (Some(Some(b)), Some(Some(w))) => b == w,
+            (Some(_), Some(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What stands for `{}`, if the text fits the pattern.
+fn matched<'t>(pattern: &str, text: &'t str) -> Option<Option<&'t str>> {
+    match pattern.split_once("{}") {
+        None => (pattern == text).then_some(None),
+        Some((head, tail)) => {
+            let rest = text.strip_prefix(head)?;
+            rest.strip_suffix(tail).map(Some)
+        }
+    }
+}
+
+/// PgBouncer has 08P01 for everything of its own.
+const CODE: &str = "PostgreSQL has an SQLSTATE for it";
+const NAMED: &str =
+    "PgBouncer's key word, the SQLSTATE that PostgreSQL has for it, and what it is about";
+const POSTGRES: &str = "PostgreSQL's words and SQLSTATE";
+const STAYS: &str = "the statement fails and the client stays connected";
+const FOLLOWED: &str = "every setting of a session is followed, so the server judges them";
+const PLAIN: &str = "no password is sent in clear where others may read it";
+const OCTAL: &str = "a mode is written as it is in the file";
+
+pub const KNOWN: &[Difference] = &[
+    Difference {
+        groups: &["auth types", "auth_query", "reload"],
+        bouncer: "error FATAL 08P01 password authentication failed",
+        weir: "error FATAL 28P01 password authentication failed for user \"{}\"",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["auth types", "auth_query", "console access"],
+        bouncer: "error FATAL 08P01 SASL authentication failed",
+        weir: "error FATAL 28P01 password authentication failed for user \"{}\"",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "FATAL:  password authentication failed",
+        weir: "FATAL:  password authentication failed for user \"{}\"",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["auth types", "reload"],
+        bouncer: "error FATAL 08P01 no such database: {}",
+        weir: "error FATAL 3D000 no such database: {}",
+        why: CODE,
+    },
+    Difference {
+        groups: &["auth types", "console access"],
+        bouncer: "error FATAL 08P01 role \"{}\" does not exist",
+        weir: "error FATAL 28000 role \"{}\" does not exist",
+        why: CODE,
+    },
+    Difference {
+        groups: &["databases"],
+        bouncer: "error FATAL 08P01 password authentication failed for user \"{}\"",
+        weir: "error FATAL 28P01 password authentication failed for user \"{}\"",
+        why: CODE,
+    },
+    Difference {
+        groups: &["databases"],
+        bouncer: "error FATAL 08P01 database \"{}\" does not exist",
+        weir: "error FATAL 3D000 database \"{}\" does not exist",
+        why: CODE,
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "asked for SCRAM\nerror FATAL 08P01 role \"empty\" does not exist\nclosed",
+        weir: "asked for SCRAM\nerror FATAL 28P01 password authentication failed for user \"empty\"\nclosed",
+        why: "an empty password in the list is none, as at the server; PgBouncer lets everybody in who gives none",
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "error FATAL 08P01 server login failed: wrong password type",
+        weir: "error FATAL 08006 server login has been failing, cached error: the server asks for scram-sha-256, which needs the password itself or the keys of a client's SCRAM login, but there is only a SCRAM verifier",
+        why: "the words of later versions, and what is missing",
+    },
+    Difference {
+        groups: &["auth types", "databases"],
+        bouncer: "error FATAL 08P01 \"trust\" authentication failed",
+        weir: "error FATAL 28000 no such user: {}",
+        why: "PgBouncer only logs that there is no such user",
+    },
+    Difference {
+        groups: &["auth types", "console access"],
+        bouncer: "error FATAL 08P01 not allowed\nclosed",
+        weir: "{}error FATAL 42501 not allowed: the user is neither in admin_users nor in stats_users\nclosed",
+        why: "who may come to the console is told only to those who have shown a password",
+    },
+    Difference {
+        groups: &["console access"],
+        bouncer: "FATAL:  not allowed",
+        weir: "FATAL:  not allowed: the user is neither in admin_users nor in stats_users",
+        why: "what is missing is said",
+    },
+    Difference {
+        groups: &["console access"],
+        bouncer: "FATAL:  not allowed",
+        weir: "fe_sendauth: no password supplied",
+        why: "who may come to the console is told only to those who have shown a password",
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "asked for a password\nin",
+        weir: "error FATAL 28000 cleartext password refused: the connection is not encrypted\nclosed",
+        why: PLAIN,
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "asked for a password\nerror FATAL 08P01 password authentication failed\nclosed",
+        weir: "error FATAL 28000 cleartext password refused: the connection is not encrypted\nclosed",
+        why: PLAIN,
+    },
+    Difference {
+        groups: &["auth_query"],
+        bouncer: "error FATAL 08P01 bouncer config error",
+        weir: "error FATAL 08006 user look-up failed",
+        why: "the look-up failed, which need not be the configuration's fault",
+    },
+    Difference {
+        groups: &["auth_query"],
+        bouncer: "error FATAL 08P01 no such user\nclosed",
+        weir: "asked for {}\nerror FATAL 28P01 password authentication failed for user \"nobody\"\nclosed",
+        why: "a stranger does not learn who there is; nor from later versions of PgBouncer",
+    },
+    Difference {
+        groups: &["databases"],
+        bouncer: "error FATAL 08P01 query_wait_timeout",
+        weir: "error FATAL 08006 server login has been failing, cached error: cannot connect to 127.0.0.1:1: Connection refused (os error 111)",
+        why: "a server that is not there is told at once, in the words of later versions",
+    },
+    Difference {
+        groups: &["console access"],
+        bouncer: "error ERROR 08P01 admin access needed",
+        weir: "error ERROR 42501 admin access needed",
+        why: CODE,
+    },
+    Difference {
+        groups: &["console access"],
+        bouncer: "error ERROR 08P01 invalid command '{}', use SHOW HELP;",
+        weir: "error ERROR 42601 invalid command '{}', use SHOW HELP;",
+        why: CODE,
+    },
+    Difference {
+        groups: &["console access"],
+        bouncer: "DateStyle = ISO\nTimeZone = GMT\nclient_encoding = UTF8\nis_superuser\nserver_encoding\nserver_version\nstandard_conforming_strings = on",
+        weir: "DateStyle = ISO\nTimeZone = GMT\nclient_encoding = UTF8\ninteger_datetimes\nis_superuser\nserver_encoding\nserver_version\nstandard_conforming_strings = on",
+        why: "drivers ask for integer_datetimes",
+    },
+    Difference {
+        groups: &["limits"],
+        bouncer: "error FATAL 08P01 no more connections allowed (max_client_conn)",
+        weir: "error FATAL 53300 no more connections allowed (max_client_conn), the limit is {}",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["limits"],
+        bouncer: "error FATAL 08P01 query_wait_timeout",
+        weir: "error FATAL 53300 query_wait_timeout: no server connection became free within 300ms",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["limits"],
+        bouncer: "error FATAL 08P01 query_wait_timeout\nclosed",
+        weir: "error ERROR 53300 query_wait_timeout: no server connection became free within 300ms\nready I",
+        why: STAYS,
+    },
+    Difference {
+        groups: &["timeouts"],
+        bouncer: "error FATAL 08P01 query timeout\nclosed",
+        weir: "columns pg_sleep:2278\nerror ERROR 57014 query timeout: the statement was cancelled (query_timeout)\nready I",
+        why: STAYS,
+    },
+    Difference {
+        groups: &["timeouts"],
+        bouncer: "error FATAL 08P01 idle transaction timeout\nclosed",
+        weir: "error ERROR 25P03 idle transaction timeout: the transaction was rolled back (idle_transaction_timeout)\nready E",
+        why: STAYS,
+    },
+    Difference {
+        groups: &["timeouts"],
+        bouncer: "error FATAL 08P01 client_idle_timeout",
+        weir: "error FATAL 57P05 client_idle_timeout: the connection was idle for too long",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["timeouts"],
+        bouncer: "error FATAL 08P01 client_login_timeout\nclosed",
+        weir: "closed",
+        why: "who has said nothing is told nothing, as by PostgreSQL",
+    },
+    Difference {
+        groups: &["modes", "reload"],
+        bouncer: "error FATAL 08P01 transaction blocks not allowed in statement pooling mode\nclosed",
+        weir: "done BEGIN\nerror FATAL 08P01 transaction blocks not allowed in statement pooling mode\nclosed",
+        why: "the server has begun the block before it is known to be one; it is rolled back",
+    },
+    Difference {
+        groups: &["modes"],
+        bouncer: "error FATAL 08P01 transaction blocks not allowed in statement pooling mode\nclosed",
+        weir: "done START TRANSACTION\nerror FATAL 08P01 transaction blocks not allowed in statement pooling mode\nclosed",
+        why: "the server has begun the block before it is known to be one; it is rolled back",
+    },
+    Difference {
+        groups: &["modes"],
+        bouncer: "error FATAL 57P01 terminating connection due to administrator command\nerror FATAL 08P01 server conn crashed?\nclosed",
+        weir: "error ERROR 08006 the server connection of this transaction was lost\nready E",
+        why: STAYS,
+    },
+    Difference {
+        groups: &["modes"],
+        bouncer: "columns pg_terminate_backend:16\nrow t\nerror FATAL 57P01 terminating connection due to administrator command\nerror FATAL 08P01 server conn crashed?\nclosed",
+        weir: "columns pg_terminate_backend:16\nrow t\nerror ERROR 57P01 terminating connection due to administrator command\nready I",
+        why: STAYS,
+    },
+    Difference {
+        groups: &["modes"],
+        bouncer: "error FATAL 08P01 unknown pkt",
+        weir: "error FATAL 08P01 invalid frontend message type 126",
+        why: "PostgreSQL's words",
+    },
+    Difference {
+        groups: &["modes"],
+        bouncer: "error FATAL 08P01 query_wait_timeout\nclosed",
+        weir: "error ERROR 57014 canceling statement due to user request\nready I",
+        why: "a query that waits can be cancelled; PgBouncer does nothing until the wait is over",
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 unsupported startup parameter: {}\nclosed",
+        weir: "in",
+        why: FOLLOWED,
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "c is not logged in\nc is not logged in",
+        weir: "columns current_setting:25 current_setting:25 current_setting:25 current_setting:25 current_setting:25 current_setting:25\nrow |ISO, MDY|{}|UTF8|on|iso_8601\ndone SELECT 1\nready I",
+        why: FOLLOWED,
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 unsupported startup parameter: nonsense",
+        weir: "error FATAL 42704 unrecognized configuration parameter \"nonsense\"",
+        why: FOLLOWED,
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "row 4MB",
+        weir: "row 1MB",
+        why: "what is in options can be followed, so there is nothing to ignore",
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "in",
+        weir: "error FATAL 22023 invalid value for parameter \"client_encoding\": \"nonsense\"\nclosed",
+        why: "as PostgreSQL; PgBouncer lets it through to the first query",
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 unsupported startup parameter: replication",
+        weir: "error FATAL 0A000 replication connections are not supported",
+        why: "what it means is said",
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 no username supplied",
+        weir: "error FATAL 28000 no PostgreSQL user name specified in startup packet",
+        why: POSTGRES,
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 old V2 protocol not supported",
+        weir: "error FATAL 0A000 unsupported frontend protocol 2.0: server supports 3.0 to 3.2",
+        why: POSTGRES,
+    },
+    Difference {
+        groups: &["startup"],
+        bouncer: "error FATAL 08P01 bad packet header: '{}'",
+        weir: "error FATAL 08P01 invalid length of startup packet",
+        why: POSTGRES,
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "value = 511",
+        weir: "value = 0777",
+        why: OCTAL,
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "value = 511, default = 0777, changeable = no",
+        weir: "value = 0777, default = 0777, changeable = no",
+        why: OCTAL,
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "done RELOAD\nready I",
+        weir: "notice NOTICE 00000 general.unix_socket_mode cannot change while pgweir runs; it keeps its value until a restart\ndone RELOAD\nready I",
+        why: "PgBouncer says so in its log only",
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "done RELOAD",
+        weir: "error ERROR F0000 RELOAD failed, see logs for additional details",
+        why: "as from PgBouncer 1.21",
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "columns current_database:19 current_user:19\nrow other|forced\ndone SELECT 1\nready I",
+        weir: "error FATAL 57P01 database configuration changed\nclosed",
+        why: "nobody goes on as a user that the file does not name any more",
+    },
+    Difference {
+        groups: &["reload"],
+        bouncer: "error FATAL 08P01 database removed\nclosed",
+        weir: "error FATAL 57P01 database configuration changed\nclosed",
+        why: "later versions' words; an idle client is told at its next query",
+    },
+    Difference {
+        groups: &["auth types"],
+        bouncer: "in",
+        weir: "error FATAL 42501 not allowed: the user is neither in admin_users nor in stats_users\nclosed",
+        why: "not everybody who calls himself anything may shut the pooler down",
+    },
+];

@@ -1,0 +1,206 @@
+//! The two poolers, started on the same `pgbouncer.ini` in front of the same server.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::support::{Postgres, Scratch, free_port, is_root, kill, unprivileged};
+
+/// Which pooler a scenario is played to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Bouncer,
+    Weir,
+}
+
+impl Side {
+    fn program(self) -> PathBuf {
+        match self {
+            Side::Weir => env!("CARGO_BIN_EXE_pgweir").into(),
+            Side::Bouncer => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+                // Where Debian has it, which is on no PATH but root's.
+                dirs.push("/usr/sbin".into());
+                let mut found = dirs.into_iter().map(|dir| dir.join("pgbouncer"));
+                found.find(|program| program.exists()).expect(
+                    "PgBouncer is not installed: run scripts/test, or apt-get install pgbouncer",
+                )
+            }
+        }
+    }
+}
+
+/// What is written into the two files. `$PG` stands for the server's host and port, `$DIR` for the
+/// pooler's directory. `settings` come after what every scenario has: of a setting that is there
+/// twice the last one counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Ini {
+    pub databases: &'static str,
+    pub settings: &'static str,
+    pub users: &'static str,
+    pub userlist: &'static str,
+}
+
+/// One database, everybody trusted, transaction pooling.
+pub const INI: Ini = Ini {
+    databases: "app = $PG dbname=postgres",
+    settings: "",
+    users: "",
+    userlist: "\"admin\" \"\"\n\"watcher\" \"\"\n\"alice\" \"\"\n\"bob\" \"\"\n\"pgbouncer\" \"\"\n",
+};
+
+/// The roles of the server; who has a password has `secret-NAME`.
+const ROLES: &[&str] = &[
+    // A verifier with a salt that is known, so that a userlist can have the same.
+    "CREATE ROLE scram LOGIN PASSWORD 'SCRAM-SHA-256$4096:MDEyMzQ1Njc4OWFiY2RlZg==$qPDlHsgeYaVazPmBtJA0+QMRLCBdNq5RfEUk4Q6Ulo8=:FqMywPLEzjJ0dvJUr55C4f20Sxz68mQxlVyvW2eSifc='",
+    "SET password_encryption = 'md5'; CREATE ROLE md5 LOGIN PASSWORD 'secret-md5'",
+    "CREATE ROLE alice LOGIN PASSWORD 'secret-alice'",
+    "CREATE ROLE bob LOGIN PASSWORD 'secret-bob'",
+    "CREATE ROLE forced LOGIN",
+    "CREATE ROLE lookup SUPERUSER LOGIN",
+    "CREATE DATABASE other",
+    "CREATE TABLE copied (n int, t text)",
+    "GRANT ALL ON copied TO PUBLIC",
+];
+
+const HBA: &str = "host all scram 127.0.0.1/32 scram-sha-256
+host all md5 127.0.0.1/32 md5
+host all all 127.0.0.1/32 trust";
+
+/// One server for all scenarios that run at the same time.
+pub fn server() -> Arc<Postgres> {
+    static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+    // A test that failed while it held the lock has not harmed the server.
+    let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(running) = shared.upgrade() {
+        return running;
+    }
+    let started = Arc::new(Postgres::with_hba(HBA, ROLES));
+    *shared = Arc::downgrade(&started);
+    started
+}
+
+/// A running pooler.
+pub struct Pooler {
+    pub side: Side,
+    pub port: u16,
+    pg_port: u16,
+    child: Child,
+    scratch: Scratch,
+}
+
+impl Pooler {
+    /// Starts it and waits until it listens.
+    pub fn start(side: Side, pg_port: u16, ini: &Ini) -> Pooler {
+        let mut said = String::new();
+        // Another test may have taken the port meanwhile.
+        for _ in 0..3 {
+            let mut pooler = Pooler::launch(side, pg_port, ini);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while pooler.exited().is_none() {
+                if TcpStream::connect(("127.0.0.1", pooler.port)).is_ok() {
+                    return pooler;
+                }
+                assert!(Instant::now() < deadline, "{side:?}: {}", pooler.log());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            said = pooler.log();
+        }
+        panic!("{side:?} does not start: {said}");
+    }
+
+    /// Starts it, without waiting for anything.
+    pub fn launch(side: Side, pg_port: u16, ini: &Ini) -> Pooler {
+        let scratch = Scratch::new("pooler");
+        let port = free_port();
+        let log = fs::File::create(scratch.0.join("log")).unwrap();
+        write_files(&scratch.0, port, pg_port, ini);
+        if is_root() {
+            std::os::unix::fs::chown(&scratch.0, Some(65534), Some(65534)).unwrap();
+        }
+        // PgBouncer does not run as root; and both are to see their operators with the same eyes.
+        let child = unprivileged(&mut Command::new(side.program()))
+            .arg(scratch.0.join("pgbouncer.ini"))
+            .current_dir(&scratch.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Pooler {
+            side,
+            port,
+            pg_port,
+            child,
+            scratch,
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.scratch.0
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.scratch.0.join("log")).unwrap_or_default()
+    }
+
+    /// Puts other files in place; the pooler is not told.
+    pub fn rewrite(&self, ini: &Ini) {
+        write_files(&self.scratch.0, self.port, self.pg_port, ini);
+    }
+
+    pub fn signal(&self, signal: &str) {
+        kill(signal, self.child.id());
+    }
+
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Fails when it does not exit in time.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.exited() {
+                return status;
+            }
+            let side = self.side;
+            assert!(
+                Instant::now() < deadline,
+                "{side:?} does not exit: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_files(dir: &Path, port: u16, pg_port: u16, ini: &Ini) {
+    let Ini {
+        databases,
+        settings,
+        users,
+        userlist,
+    } = ini;
+    let text = format!(
+        "[databases]\n{databases}\n[users]\n{users}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+         listen_port = {port}\nunix_socket_dir = $DIR\nauth_file = $DIR/userlist.txt\n\
+         admin_users = admin\nstats_users = watcher\nauth_type = trust\npool_mode = transaction\n\
+         server_login_retry = 0.1\n{settings}\n"
+    );
+    let text = text.replace("$PG", &format!("host=127.0.0.1 port={pg_port}"));
+    let text = text.replace("$DIR", dir.to_str().unwrap());
+    fs::write(dir.join("pgbouncer.ini"), text).unwrap();
+    fs::write(dir.join("userlist.txt"), userlist).unwrap();
+}
