@@ -183,6 +183,7 @@ fn build(
     let surroundings = Arc::new(Surroundings {
         clock,
         max_packet_size: config.max_packet_size,
+        no_simple_queries: config.startup.no_simple_queries,
         farewell: Box::new(Leaving {
             directory: Arc::clone(&directory),
             pools: Arc::clone(&pools),

@@ -471,3 +471,31 @@ fn forward(path: &std::path::Path, port: u16) {
         }
     });
 }
+
+#[test]
+fn who_waits_is_told_and_simple_queries_can_be_turned_off() {
+    let pg = shared_postgres();
+    let pool = "default_pool_size = 1\nquery_wait_notify = 0.3\nquery_wait_timeout = 1";
+    let ini = Ini::start(pg.port, &format!("pool_mode = transaction\n{pool}"), "");
+    let (mut busy, mut waiting) = (ini.connect("postgres"), ini.connect("postgres"));
+    busy.query("begin");
+    waiting.send(&query("select 1")).unwrap();
+    let notice = waiting.read_message().unwrap();
+    assert_eq!(notice.tag, b'N');
+    assert!(String::from_utf8_lossy(&notice.body).contains("No server connection available"));
+    // It goes on waiting, for as long as it may.
+    assert_eq!(waiting.read_message().unwrap().tag, b'E');
+    let ini = Ini::start(pg.port, "disable_pqexec = 1", "");
+    let mut client = ini.connect("postgres");
+    let bound = [
+        support::parse("", "select 1"),
+        support::bind(""),
+        support::execute(),
+        support::sync(),
+    ];
+    client.send(&bound.concat()).unwrap();
+    assert_eq!(client.answer().value(), "1");
+    client.send(&query("select 1")).unwrap();
+    let refused = client.read_message().unwrap();
+    assert!(String::from_utf8_lossy(&refused.body).contains("PQexec disallowed"));
+}

@@ -86,6 +86,7 @@ impl Session {
             statements_only: false,
             cache: None,
             max_packet_size: usize::MAX,
+            no_simple_queries: false,
         };
         feed(&mut self.x.up, request);
         let wants = detached::requests(&mut self.client, &mut self.x, rules).unwrap();

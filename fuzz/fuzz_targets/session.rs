@@ -41,6 +41,7 @@ fuzz_target!(|data: &[u8]| {
         statements_only: data.first() == Some(&1),
         cache: None,
         max_packet_size: 4096,
+        no_simple_queries: data.first() == Some(&2),
     };
     let mut rest = data;
     let mut attached = false;

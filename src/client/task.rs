@@ -93,6 +93,8 @@ pub struct ClientTask {
 pub struct Surroundings {
     pub clock: Clock,
     pub max_packet_size: usize,
+    /// See [`crate::config::StartupRules`].
+    pub no_simple_queries: bool,
     pub farewell: Box<dyn Farewell>,
 }
 
@@ -322,6 +324,9 @@ impl ClientTask {
         if !(killed || cancelled || expired) {
             return None;
         }
+        if expired && !(killed || cancelled) && self.notify_waiting(now) {
+            return Some(Step::Again);
+        }
         self.pool.cancel_wait(ticket, self.worker.home());
         self.drop_fill();
         self.set_detached(now);
@@ -424,5 +429,6 @@ fn rules<'a>(
         statements_only: settings.is_some_and(|s| s.mode == PoolMode::Statement),
         cache: settings.and_then(|s| s.cache.as_ref()),
         max_packet_size: context.max_packet_size,
+        no_simple_queries: context.no_simple_queries,
     }
 }

@@ -285,6 +285,8 @@ pub struct StartupRules {
     pub add_host: bool,
     /// A notice for everybody.
     pub message: String,
+    /// Who sends a simple query is closed.
+    pub no_simple_queries: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -648,6 +650,8 @@ pub struct Timeouts {
     pub client_login: Duration,
     /// Waiting for a server connection.
     pub query_wait: Duration,
+    /// After so long a client that waits is told why.
+    pub query_wait_notify: Duration,
     /// From the CancelRequest of an expired statement to dropping its server connection.
     pub cancel_wait: Duration,
     /// A client that does not read its answer holds a server connection at most this long.

@@ -72,6 +72,8 @@ pub(super) struct General {
     pub ignore_startup_parameters: Option<List>,
     pub application_name_add_host: Option<bool>,
     pub login_notify_message: Option<String>,
+    pub disable_pqexec: Option<bool>,
+    pub query_wait_notify: Option<Interval>,
     pub client_login_timeout: Option<Interval>,
     pub admin_users: Option<List>,
     pub stats_users: Option<List>,

@@ -79,6 +79,10 @@ pub(super) fn resolve(
         &mut defaults.timeouts.client_login,
         file.general.client_login_timeout,
     );
+    set(
+        &mut defaults.timeouts.query_wait_notify,
+        file.general.query_wait_notify,
+    );
     pool_keys(&mut defaults, file.pool_defaults);
     defaults.server_tls.protocols = resolver.protocols("server_tls", &file.server_tls.protocols);
     server_tls(&mut defaults.server_tls, file.server_tls);
@@ -142,6 +146,7 @@ fn startup(rules: &mut StartupRules, raw: &raw::General) {
     }
     set(&mut rules.add_host, raw.application_name_add_host);
     set(&mut rules.message, raw.login_notify_message.clone());
+    set(&mut rules.no_simple_queries, raw.disable_pqexec);
 }
 
 fn client_tls(tls: &mut ClientTls, raw: raw::ClientTls) {

@@ -169,6 +169,12 @@ pub(super) const KEYS: &[Key] = &[
     live("general", "login_notify_message", |c| {
         c.startup.message.clone()
     }),
+    fixed("general", "disable_pqexec", |c| {
+        flag(c.startup.no_simple_queries)
+    }),
+    live("general", "query_wait_notify", |c| {
+        seconds(c.pool_defaults.timeouts.query_wait_notify)
+    }),
     fixed("general", "listen_backlog", |c| {
         c.listen.backlog.to_string()
     }),

@@ -325,14 +325,11 @@ impl Converter {
     }
 
     fn peer(&mut self, item: &Item) {
-        let path = ["peers", &*item.key];
-        self.document.begin(&path, &item.place);
         for (name, value) in self.pairs(item) {
-            if let Some((key, literal)) = self.entry_key(item, PEER_KEYS, &name, &value) {
-                let key = key.key.unwrap_or(key.name);
-                self.document.set(&path, key, literal, Some(&item.place));
-            }
+            self.entry_key(item, PEER_KEYS, &name, &value);
         }
+        let name = format!("[peers] {}", item.key);
+        self.note(&["general"], &name, "peering is not supported");
     }
 
     fn finish(mut self) -> Result<Converted, Vec<IniError>> {

@@ -178,7 +178,12 @@ pub const SETTINGS: &[Setting] = &[
         Count,
         Key("general", "default_pool_size"),
     ),
-    fixed("disable_pqexec", "0", Flag, NOT_YET),
+    fixed(
+        "disable_pqexec",
+        "0",
+        Flag,
+        Key("general", "disable_pqexec"),
+    ),
     live("dns_max_ttl", "15", Seconds, DNS),
     live("dns_nxdomain_ttl", "15", Seconds, DNS),
     live("dns_zone_check_period", "0", Seconds, DNS),
@@ -293,7 +298,12 @@ pub const SETTINGS: &[Setting] = &[
         Seconds,
         Key("general", "query_timeout"),
     ),
-    live("query_wait_notify", "5", Seconds, NOT_YET),
+    live(
+        "query_wait_notify",
+        "5",
+        Seconds,
+        Key("general", "query_wait_notify"),
+    ),
     live(
         "query_wait_timeout",
         "120",
@@ -581,3 +591,36 @@ pub const PEER_KEYS: &[EntryKey] = &[
     entry("port", Count, "port"),
     entry("pool_size", Count, "pool_size"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every setting has its line in docs/pgbouncer.md, which says what the table says.
+    #[test]
+    fn the_documentation_has_them_all() {
+        let doc = include_str!("../../docs/pgbouncer.md");
+        for setting in SETTINGS {
+            let line = doc
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{}` |", setting.name)));
+            let line = line.unwrap_or_else(|| panic!("{} is not there", setting.name));
+            match setting.meaning {
+                Key(section, key) | Unless(section, key) => {
+                    assert!(line.contains(&format!("`[{section}] {key}`")), "{line}");
+                }
+                Nothing(_) if setting.meaning == NOT_YET => {
+                    assert!(line.contains("not supported"), "{line}")
+                }
+                Nothing(_) => assert!(line.contains("no effect"), "{line}"),
+                Own => {}
+            }
+            let reload = if setting.changeable {
+                "| yes |"
+            } else {
+                "| no |"
+            };
+            assert!(line.ends_with(reload), "{line}");
+        }
+    }
+}

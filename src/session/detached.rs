@@ -40,7 +40,6 @@ pub fn requests(
     x: &mut Exchange,
     rules: Rules<'_>,
 ) -> Result<Wants, ClientViolation> {
-    let max_packet_size = rules.max_packet_size;
     loop {
         if x.up.in_message() {
             return Ok(Wants::Bytes);
@@ -48,12 +47,7 @@ pub fn requests(
         let Some(header) = frame::header(x.up.unscanned())? else {
             return Ok(Wants::Bytes);
         };
-        if header.total - 1 > max_packet_size {
-            return Err(ClientViolation::new(format!(
-                "message of {} bytes is larger than max_packet_size ({max_packet_size})",
-                header.total - 1
-            )));
-        }
+        rules.check(header)?;
         let wants = match client.detached {
             Detached::Ready if b"QPBDEF".contains(&header.tag) && !enough(x, header) => {
                 return Ok(Wants::Bytes);

@@ -8,9 +8,11 @@ use super::lane::Lane;
 use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
+use super::upstream::ClientViolation;
 use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
+use crate::protocol::frame::Header;
 
 /// A FATAL error: the server is about to close the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +107,29 @@ pub struct Rules<'a> {
     pub cache: Option<&'a Arc<PoolCache>>,
     /// Of a message from the client, in bytes.
     pub max_packet_size: usize,
+    /// Who sends a simple query is closed (`disable_pqexec`).
+    pub no_simple_queries: bool,
+}
+
+impl Rules<'_> {
+    /// Whether a message may be as it is.
+    ///
+    /// # Errors
+    /// [`ClientViolation`]: it is too large, or of a kind that is turned off.
+    #[inline]
+    pub(super) fn check(&self, header: Header) -> Result<(), ClientViolation> {
+        let size = header.total - 1;
+        if size > self.max_packet_size {
+            let limit = self.max_packet_size;
+            return Err(ClientViolation::new(format!(
+                "message of {size} bytes is larger than max_packet_size ({limit})"
+            )));
+        }
+        if self.no_simple_queries && header.tag == b'Q' {
+            return Err(ClientViolation::new("PQexec disallowed"));
+        }
+        Ok(())
+    }
 }
 
 /// A client and the server connection that it has now.

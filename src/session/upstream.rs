@@ -76,13 +76,7 @@ impl Link<'_> {
             let Some(header) = frame::header(self.x.up.unscanned())? else {
                 return Ok(Progress::Starved);
             };
-            if header.total - 1 > self.rules.max_packet_size {
-                return Err(ClientViolation::new(format!(
-                    "message of {} bytes is larger than max_packet_size ({})",
-                    header.total - 1,
-                    self.rules.max_packet_size
-                )));
-            }
+            self.rules.check(header)?;
             if header.tag == b'X' {
                 return Ok(Progress::Terminate);
             }

@@ -8,6 +8,7 @@ use super::{ClientTask, End, Phase, Step};
 use crate::client::info::{NEVER, Now, State};
 use crate::config::Timeouts;
 use crate::pool::recycle::Work;
+use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::client::Failure;
 
@@ -60,8 +61,25 @@ impl ClientTask {
 
     pub(super) fn set_wait_deadline(&self, now: Now) {
         self.info.set_state(State::Waiting, 0, now.millis());
-        let limit = self.limit(|t| t.query_wait);
-        self.info.set_deadline(deadline(now.micros, limit));
+        let limit = deadline(now.micros, self.limit(|t| t.query_wait));
+        let notice = deadline(now.micros, self.limit(|t| t.query_wait_notify));
+        self.info.set_deadline(limit.min(notice));
+    }
+
+    /// A client that waits for a server connection is told so; says whether its time is not over yet.
+    pub(super) fn notify_waiting(&mut self, now: Now) -> bool {
+        let since = self.info.since() * 1000;
+        let limit = deadline(since, self.limit(|t| t.query_wait));
+        if now.millis() >= limit {
+            return false;
+        }
+        let Some(active) = self.active.as_mut() else {
+            return false;
+        };
+        let text = "No server connection available in postgres backend, client being queued";
+        encode::notice(active.x.down.insert(), "00000", text, None);
+        self.info.set_deadline(limit);
+        true
     }
 
     /// While another client asks for what this one wants, its statement's time runs.

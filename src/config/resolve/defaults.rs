@@ -165,6 +165,7 @@ fn database() -> Database {
             client_idle: OFF,
             client_login: seconds(60),
             query_wait: seconds(120),
+            query_wait_notify: seconds(5),
             cancel_wait: seconds(10),
             client_write: seconds(60),
         },
