@@ -106,7 +106,8 @@ fn ask(console: &mut Client, what: &str) -> Vec<String> {
 
 #[test]
 fn tables_have_the_columns_of_1_25() {
-    let weir = Pooler::start(Side::Weir, server().port, &INI);
+    let postgres = server();
+    let weir = Pooler::start(Side::Weir, &postgres, &INI);
     let mut console = console(&weir);
     let buffers = "recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail";
     let sockets = format!("{SOCKET} {buffers}");
@@ -124,7 +125,7 @@ fn tables_have_the_columns_of_1_25() {
 fn tables_that_were_the_same_in_1_18() {
     let postgres = server();
     let sides = [Side::Bouncer, Side::Weir];
-    let poolers = sides.map(|side| Pooler::start(side, postgres.port, &INI));
+    let poolers = sides.map(|side| Pooler::start(side, &postgres, &INI));
     let [mut bouncer, mut weir] = poolers.each_ref().map(console);
     for what in [
         "CONFIG",
@@ -176,7 +177,8 @@ const SETTINGS: &str = "application_name_add_host auth_dbname auth_file auth_hba
 
 #[test]
 fn show_config_has_every_setting_of_1_25() {
-    let weir = Pooler::start(Side::Weir, server().port, &INI);
+    let postgres = server();
+    let weir = Pooler::start(Side::Weir, &postgres, &INI);
     let answer = ask(&mut console(&weir), "SHOW CONFIG");
     let has = |name: &&str| {
         answer

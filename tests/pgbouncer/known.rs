@@ -450,4 +450,16 @@ pub const KNOWN: &[Difference] = &[
         weir: "done SHUTDOWN\nready I\nclosed",
         why: "who asks for it is told that it was heard",
     },
+    Difference {
+        groups: &["certificates"],
+        bouncer: "FATAL:  certificate authentication failed",
+        weir: "FATAL:  certificate authentication failed for user \"{}\"",
+        why: NAMED,
+    },
+    Difference {
+        groups: &["certificates"],
+        bouncer: "error FATAL 08P01 SSL required",
+        weir: "error FATAL 28000 SSL required",
+        why: CODE,
+    },
 ];
