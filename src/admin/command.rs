@@ -276,7 +276,8 @@ fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
         .map(|k| (distance(word, k), k))
         .min()
-        .filter(|(distance, _)| *distance <= 3)
+        // Neither what was written nor what has hardly a letter of it.
+        .filter(|(distance, k)| (1..=3).contains(distance) && distance * 2 <= k.len())
         .map_or_else(String::new, |(_, k)| {
             format!(" did you mean {}?", k.to_uppercase())
         })

@@ -25,7 +25,6 @@ fn extended() -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn words() {
     compare(
         "words",
@@ -54,14 +53,12 @@ fn words() {
                 Query("op", "shutdown nonsense"),
                 Bytes("op", extended),
                 Read("op"),
-                Ends("op"),
             ],
         }],
     );
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn set() {
     compare(
         "set",
@@ -90,7 +87,6 @@ fn set() {
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn pausing() {
     compare(
         "pausing",
@@ -168,7 +164,6 @@ fn pausing() {
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn doors() {
     compare(
         "doors",
@@ -210,19 +205,7 @@ fn doors() {
                     Query("a", "select 2"),
                     Console("KILL nonsense"),
                     Console("KILL pgbouncer"),
-                ],
-            },
-            Scenario {
-                name: "KILL",
-                ini: TWO,
-                steps: &[
-                    Login("a", ALICE, "app"),
-                    Query("a", "select 1"),
                     Console("KILL"),
-                    Ends("a"),
-                    Console("RESUME"),
-                    Retry("a", ALICE, "app"),
-                    Query("a", "select 2"),
                 ],
             },
         ],
@@ -230,7 +213,6 @@ fn doors() {
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn reconnecting() {
     compare(
         "reconnecting",
@@ -264,7 +246,6 @@ fn reconnecting() {
 }
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn shutting_down() {
     compare(
         "shutting down",

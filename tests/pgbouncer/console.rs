@@ -8,7 +8,6 @@ use crate::stage::{INI, Pooler, Side, server};
 /// numeric, b bytea.
 type Table = (&'static str, &'static str, &'static str);
 
-/// The id is an int4 there; pgweir's does not begin again after two thousand million clients.
 const SOCKET: &str = "type user database replication state addr port local_addr local_port \
      connect_time request_time wait wait_us close_needed ptr link remote_pid tls application_name \
      prepared_statements id";
@@ -29,8 +28,8 @@ const TABLES: &[Table] = &[
          pool_mode load_balance_hosts",
         "ssiiiiiiiiiiiiiss",
     ),
-    ("CLIENTS", SOCKET, "ssssssisissiiississiq"),
-    ("SERVERS", SOCKET, "ssssssisissiiississiq"),
+    ("CLIENTS", SOCKET, "ssssssisissiiississii"),
+    ("SERVERS", SOCKET, "ssssssisissiiississii"),
     (
         "USERS",
         "name pool_size reserve_pool_size pool_mode max_user_connections current_connections \
@@ -50,10 +49,6 @@ const TABLES: &[Table] = &[
          avg_bind_count avg_client_login_count",
         "sNNNNNNNNNNNNNNNNNNNNNNNN",
     ),
-];
-
-/// Those that the console had not when this was written.
-const MORE_TABLES: &[Table] = &[
     (
         "STATS_TOTALS",
         "database server_assignment_count xact_count query_count bytes_received bytes_sent \
@@ -81,7 +76,7 @@ const MORE_TABLES: &[Table] = &[
 ];
 
 /// As the first line of an answer has them.
-fn columns((_, names, types): &Table) -> String {
+fn columns(names: &str, types: &str) -> String {
     let names = names.split_whitespace();
     assert_eq!(names.clone().count(), types.len(), "{names:?}");
     let columns = names.zip(types.chars()).map(|(name, kind)| {
@@ -109,43 +104,29 @@ fn ask(console: &mut Client, what: &str) -> Vec<String> {
     console.answer()
 }
 
-fn have_their_columns(tables: &[Table]) {
-    let weir = Pooler::start(Side::Weir, server().port, &INI);
+#[test]
+fn tables_have_the_columns_of_1_25() {
+    let postgres = server();
+    let weir = Pooler::start(Side::Weir, &postgres, &INI);
     let mut console = console(&weir);
-    for table in tables {
-        let answer = ask(&mut console, &format!("SHOW {}", table.0));
-        assert_eq!(answer[0], columns(table), "{}", table.0);
+    let buffers = "recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail";
+    let sockets = format!("{SOCKET} {buffers}");
+    let types = "ssssssisissiiississiiiiiiiii";
+    let sockets = ["SOCKETS", "ACTIVE_SOCKETS"].map(|name| (name, &*sockets, types));
+    for (name, names, types) in TABLES.iter().copied().chain(sockets) {
+        let answer = ask(&mut console, &format!("SHOW {name}"));
+        assert_eq!(answer[0], columns(names, types), "{name}");
         assert_eq!(answer[answer.len() - 2..], ["done SHOW", "ready I"]);
     }
 }
 
-#[test]
-fn tables_have_the_columns_of_1_25() {
-    have_their_columns(TABLES);
-}
-
-#[test]
-#[ignore = "console commands are on their way"]
-fn the_other_tables_have_the_columns_of_1_25() {
-    have_their_columns(MORE_TABLES);
-    let sockets =
-        format!("{SOCKET} recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail send_avail");
-    let sockets: &'static str = sockets.leak();
-    let types = "ssssssisissiiississiqiiiiiii";
-    have_their_columns(&[
-        ("SOCKETS", sockets, types),
-        ("ACTIVE_SOCKETS", sockets, types),
-    ]);
-}
-
 /// Rows of these are named; numbers aside they are the same, or more.
 #[test]
-#[ignore = "console commands are on their way"]
 fn tables_that_were_the_same_in_1_18() {
     let postgres = server();
-    let [mut bouncer, mut weir] =
-        [Side::Bouncer, Side::Weir].map(|side| Pooler::start(side, postgres.port, &INI));
-    let [mut bouncer, mut weir] = [&mut bouncer, &mut weir].map(|pooler| console(pooler));
+    let sides = [Side::Bouncer, Side::Weir];
+    let poolers = sides.map(|side| Pooler::start(side, &postgres, &INI));
+    let [mut bouncer, mut weir] = poolers.each_ref().map(console);
     for what in [
         "CONFIG",
         "LISTS",
@@ -195,9 +176,9 @@ const SETTINGS: &str = "application_name_add_host auth_dbname auth_file auth_hba
      unix_socket_mode user verbose";
 
 #[test]
-#[ignore = "console commands are on their way"]
 fn show_config_has_every_setting_of_1_25() {
-    let weir = Pooler::start(Side::Weir, server().port, &INI);
+    let postgres = server();
+    let weir = Pooler::start(Side::Weir, &postgres, &INI);
     let answer = ask(&mut console(&weir), "SHOW CONFIG");
     let has = |name: &&str| {
         answer

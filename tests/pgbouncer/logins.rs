@@ -300,3 +300,41 @@ fn console_access() {
         ],
     );
 }
+
+#[test]
+fn certificates() {
+    const TLS: &str = "auth_type = cert\nclient_tls_sslmode = verify-full\n\
+        client_tls_ca_file = $CERTS/ca.crt\nclient_tls_cert_file = $CERTS/server.crt\n\
+        client_tls_key_file = $CERTS/server.key";
+    macro_rules! with {
+        ($user:literal, $certificate:literal) => {
+            Psql(
+                true,
+                concat!(
+                    "host=127.0.0.1 port=$PORT dbname=app sslmode=require user=",
+                    $user,
+                    " sslcert=$CERTS/",
+                    $certificate,
+                    ".crt sslkey=$CERTS/",
+                    $certificate,
+                    ".key"
+                ),
+                WHO,
+            )
+        };
+    }
+    compare(
+        "certificates",
+        &[case(
+            "auth_type = cert",
+            with(TLS),
+            &[
+                with!("alice", "alice"),
+                with!("md5", "alice"),
+                with!("alice", "stranger"),
+                with!("nobody", "alice"),
+                Login("in clear", ALICE, "app"),
+            ],
+        )],
+    );
+}

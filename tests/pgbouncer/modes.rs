@@ -70,6 +70,8 @@ fn modes() {
                     Query("a", "insert into mine values (1), (2)"),
                     Query("a", "select count(*) from mine"),
                     Leave("a"),
+                    // It is cleaned before somebody else has it.
+                    Await("POOLS", "app", &[("cl_active", "0"), ("sv_idle", "1")]),
                     Login("b", ALICE, "app"),
                     Query("b", "show search_path"),
                     Query("b", "execute p"),

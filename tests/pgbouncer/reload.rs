@@ -159,7 +159,7 @@ fn a_broken_file_at_the_start() {
     ];
     for settings in broken {
         for side in [Side::Bouncer, Side::Weir] {
-            let mut pooler = Pooler::launch(side, postgres.port, &with(settings));
+            let mut pooler = Pooler::launch(side, &postgres, &with(settings));
             let status = pooler.wait_exit();
             let log = pooler.log();
             assert_eq!(status.code(), Some(1), "{side:?} {settings:?}: {log}");

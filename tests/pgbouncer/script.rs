@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::known::{Difference, KNOWN};
-use crate::stage::{Ini, Pooler, Side, server};
-use crate::support::{Postgres, query, unprivileged};
+use crate::stage::{Ini, Pooler, Server, Side, server};
+use crate::support::{query, unprivileged};
 
 /// A user with a password.
 pub type Who = (&'static str, &'static str);
@@ -64,7 +64,7 @@ pub enum Step {
     Signal(&'static str),
     /// Waits for the process to end: its exit code.
     Exit,
-    /// psql with this connection string, in which `$PORT` and `$DIR` are the pooler's; as the
+    /// psql with this connection string, in which `$PORT`, `$DIR` and `$CERTS` are the pooler's; as the
     /// pooler's own user of the operating system if it is `true`.
     Psql(bool, &'static str, &'static str),
 }
@@ -143,7 +143,7 @@ impl Known {
     }
 }
 
-fn differences(postgres: &Postgres, scenario: &Scenario, known: &Known) -> Vec<String> {
+fn differences(postgres: &Server, scenario: &Scenario, known: &Known) -> Vec<String> {
     let [bouncer, weir] = std::thread::scope(|scope| {
         let sides = [Side::Bouncer, Side::Weir];
         let played = sides.map(|side| scope.spawn(move || play(postgres, side, scenario)));
@@ -180,8 +180,8 @@ struct Played {
     log: String,
 }
 
-fn play(postgres: &Postgres, side: Side, scenario: &Scenario) -> Played {
-    let pooler = Pooler::start(side, postgres.port, &scenario.ini);
+fn play(postgres: &Server, side: Side, scenario: &Scenario) -> Played {
+    let pooler = Pooler::start(side, postgres, &scenario.ini);
     let mut stage = Stage {
         pooler,
         postgres,
@@ -197,7 +197,7 @@ fn play(postgres: &Postgres, side: Side, scenario: &Scenario) -> Played {
 
 struct Stage<'a> {
     pooler: Pooler,
-    postgres: &'a Postgres,
+    postgres: &'a Server,
     clients: HashMap<&'static str, Client>,
 }
 
@@ -357,7 +357,8 @@ impl Stage<'_> {
         let dir = self.pooler.dir().to_str().unwrap();
         let conninfo = conninfo
             .replace("$PORT", &self.pooler.port.to_string())
-            .replace("$DIR", dir);
+            .replace("$DIR", dir)
+            .replace("$CERTS", self.postgres.certificates());
         let mut command = Command::new("psql");
         if as_pooler {
             unprivileged(&mut command);

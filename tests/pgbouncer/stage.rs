@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use crate::support::certificates::Certificates;
 use crate::support::{Postgres, Scratch, free_port, is_root, kill, unprivileged};
 
 /// Which pooler a scenario is played to.
@@ -35,7 +36,7 @@ impl Side {
 }
 
 /// What is written into the two files. `$PG` stands for the server's host and port, `$DIR` for the
-/// pooler's directory. `settings` come after what every scenario has: of a setting that is there
+/// pooler's directory, `$CERTS` for that of certificates. `settings` come after what every scenario has: of a setting that is there
 /// twice the last one counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Ini {
@@ -71,15 +72,56 @@ const HBA: &str = "host all scram 127.0.0.1/32 scram-sha-256
 host all md5 127.0.0.1/32 md5
 host all all 127.0.0.1/32 trust";
 
+/// PostgreSQL, and certificates beside its data: of the pooler, `server`, and of clients, `alice`
+/// and `stranger`, all from `ca`.
+pub struct Server {
+    postgres: Postgres,
+    certificates: PathBuf,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Postgres;
+
+    fn deref(&self) -> &Postgres {
+        &self.postgres
+    }
+}
+
+impl Server {
+    fn start() -> Server {
+        let postgres = Postgres::with_hba(HBA, ROLES);
+        let scratch = Scratch::new("certificates");
+        let made = Certificates::new(&scratch.0);
+        made.issue("ca", "alice", "alice");
+        made.issue("ca", "stranger", "stranger");
+        let mut certificates = PathBuf::new();
+        for name in ["ca", "server", "alice", "stranger"] {
+            for kind in ["crt", "key"] {
+                // Where a pooler that is not root may read them, too.
+                let given = postgres.give(&made.path(&format!("{name}.{kind}")));
+                certificates = given.parent().unwrap().to_owned();
+            }
+        }
+        Server {
+            postgres,
+            certificates,
+        }
+    }
+
+    pub fn certificates(&self) -> &str {
+        self.certificates.to_str().unwrap()
+    }
+}
+
 /// One server for all scenarios that run at the same time.
-pub fn server() -> Arc<Postgres> {
-    static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+pub fn server() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
     // A test that failed while it held the lock has not harmed the server.
     let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(running) = shared.upgrade() {
         return running;
     }
-    let started = Arc::new(Postgres::with_hba(HBA, ROLES));
+    let started = Arc::new(Server::start());
     *shared = Arc::downgrade(&started);
     started
 }
@@ -88,18 +130,19 @@ pub fn server() -> Arc<Postgres> {
 pub struct Pooler {
     pub side: Side,
     pub port: u16,
-    pg_port: u16,
+    /// What the names in the files stand for.
+    places: [(&'static str, String); 3],
     child: Child,
     scratch: Scratch,
 }
 
 impl Pooler {
     /// Starts it and waits until it listens.
-    pub fn start(side: Side, pg_port: u16, ini: &Ini) -> Pooler {
+    pub fn start(side: Side, server: &Server, ini: &Ini) -> Pooler {
         let mut said = String::new();
         // Another test may have taken the port meanwhile.
         for _ in 0..3 {
-            let mut pooler = Pooler::launch(side, pg_port, ini);
+            let mut pooler = Pooler::launch(side, server, ini);
             let deadline = Instant::now() + Duration::from_secs(30);
             while pooler.exited().is_none() {
                 if TcpStream::connect(("127.0.0.1", pooler.port)).is_ok() {
@@ -114,11 +157,16 @@ impl Pooler {
     }
 
     /// Starts it, without waiting for anything.
-    pub fn launch(side: Side, pg_port: u16, ini: &Ini) -> Pooler {
+    pub fn launch(side: Side, server: &Server, ini: &Ini) -> Pooler {
         let scratch = Scratch::new("pooler");
         let port = free_port();
         let log = fs::File::create(scratch.0.join("log")).unwrap();
-        write_files(&scratch.0, port, pg_port, ini);
+        let places = [
+            ("$PG", format!("host=127.0.0.1 port={}", server.port)),
+            ("$DIR", scratch.0.display().to_string()),
+            ("$CERTS", server.certificates().to_owned()),
+        ];
+        write_files(&scratch.0, port, &places, ini);
         if is_root() {
             std::os::unix::fs::chown(&scratch.0, Some(65534), Some(65534)).unwrap();
         }
@@ -134,7 +182,7 @@ impl Pooler {
         Pooler {
             side,
             port,
-            pg_port,
+            places,
             child,
             scratch,
         }
@@ -150,7 +198,7 @@ impl Pooler {
 
     /// Puts other files in place; the pooler is not told.
     pub fn rewrite(&self, ini: &Ini) {
-        write_files(&self.scratch.0, self.port, self.pg_port, ini);
+        write_files(&self.scratch.0, self.port, &self.places, ini);
     }
 
     pub fn signal(&self, signal: &str) {
@@ -186,7 +234,7 @@ impl Drop for Pooler {
     }
 }
 
-fn write_files(dir: &Path, port: u16, pg_port: u16, ini: &Ini) {
+fn write_files(dir: &Path, port: u16, places: &[(&str, String)], ini: &Ini) {
     let Ini {
         databases,
         settings,
@@ -199,8 +247,9 @@ fn write_files(dir: &Path, port: u16, pg_port: u16, ini: &Ini) {
          admin_users = admin\nstats_users = watcher\nauth_type = trust\npool_mode = transaction\n\
          server_login_retry = 0.1\n{settings}\n"
     );
-    let text = text.replace("$PG", &format!("host=127.0.0.1 port={pg_port}"));
-    let text = text.replace("$DIR", dir.to_str().unwrap());
+    let text = places
+        .iter()
+        .fold(text, |text, (name, place)| text.replace(name, place));
     fs::write(dir.join("pgbouncer.ini"), text).unwrap();
     fs::write(dir.join("userlist.txt"), userlist).unwrap();
 }
