@@ -132,13 +132,13 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     ));
     tokio::spawn(sweep(Arc::clone(&door)));
     tokio::spawn(signals(Arc::clone(&door), set_log, orders, caught));
+    let pidfile = config.pidfile.as_deref();
+    let _pidfile = pidfile.map(PidFile::write).transpose()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),
         "pgweir is ready"
     );
-    let pidfile = config.pidfile.as_deref();
-    let _pidfile = pidfile.map(PidFile::write).transpose()?;
     tell_systemd(&[NotifyState::Ready]);
 
     let order = inbox.recv().await;

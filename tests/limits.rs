@@ -400,7 +400,10 @@ fn the_application_name_is_passed_on() {
 #[test]
 fn names_that_clients_make_up_are_forgotten() {
     let pg = shared_postgres();
-    let weir = Pgweir::start(pg.port, "server_idle_timeout = '100ms'");
+    let weir = Pgweir::start(
+        pg.port,
+        "server_idle_timeout = '100ms'\nautodb_idle_timeout = '1s'",
+    );
     let _client = weir.client();
     for n in 0..5 {
         let (code, _) = refusal(weir.port, "postgres", &format!("made_up_{n}"));

@@ -237,9 +237,9 @@ impl Console {
                 }],
                 rows: vec![vec![Some(value.to_owned())]],
             }),
-            Command::SetIgnored => Answer::Done("SET", vec!["SET ignored".to_owned()]),
+            Command::SetIgnored => Answer::Done("SET".into(), vec!["SET ignored".to_owned()]),
             Command::Reload => match self.actions.reload() {
-                Ok(warnings) => Answer::Done("RELOAD", warnings),
+                Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
                 Err(error) => {
                     tracing::error!("reload failed, nothing has changed: {error}");
                     Answer::Error(
@@ -249,7 +249,7 @@ impl Console {
                 }
             },
             Command::Set(key, value) => match self.actions.set(&key, &value) {
-                Ok(()) => Answer::Done("SET", Vec::new()),
+                Ok(()) => Answer::Done(format!("SET {key}={value}").into(), Vec::new()),
                 Err(error) => {
                     tracing::warn!(key, "SET failed: {error}");
                     let message = format!("SET failed: {error}");
@@ -267,7 +267,7 @@ impl Console {
             Command::KillClient(id) => self.kill_client(id),
             Command::Shutdown(mode) => {
                 self.actions.shutdown(mode);
-                Answer::Done("SHUTDOWN", Vec::new())
+                Answer::Done("SHUTDOWN".into(), Vec::new())
             }
         }
     }
@@ -297,7 +297,7 @@ impl Console {
             }
         }
         if found {
-            Answer::Done("CACHE FLUSH", Vec::new())
+            Answer::Done("CACHE FLUSH".into(), Vec::new())
         } else {
             Answer::Error(
                 sqlstate::PROTOCOL_VIOLATION,
@@ -315,7 +315,7 @@ impl Console {
             }
         });
         if found {
-            Answer::Done("KILL_CLIENT", Vec::new())
+            Answer::Done("KILL_CLIENT".into(), Vec::new())
         } else {
             Answer::Error(sqlstate::PROTOCOL_VIOLATION, "client not found".into())
         }

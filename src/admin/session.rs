@@ -1,6 +1,7 @@
 //! An operator's session: the console's simple and extended protocol. A client that is logged in
 //! already comes in here.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +53,7 @@ pub(super) enum Answer {
     Empty,
     Table(Table),
     /// With the command's tag, and notices.
-    Done(&'static str, Vec<String>),
+    Done(Cow<'static, str>, Vec<String>),
     /// With the command's tag, when something has come true.
     Wait(&'static str, Until),
     /// What there is to say, as a notice.
@@ -99,7 +100,7 @@ impl Answer {
                 for notice in notices {
                     encode::notice(out, "00000", &notice, None);
                 }
-                encode::command_complete(out, tag);
+                encode::command_complete(out, &tag);
             }
             Answer::Error(code, message) => {
                 encode::error(out, Severity::Error, code, &message, None);

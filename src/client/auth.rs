@@ -31,6 +31,8 @@ pub struct AuthRequest<'a> {
     pub secret: Option<&'a Secret>,
     /// What SCRAM-SHA-256-PLUS binds to; `None` if it cannot be offered.
     pub end_point: Option<&'a [u8]>,
+    /// A password may be sent in clear where others may read it.
+    pub allow_cleartext: bool,
     /// From the client's verified certificate.
     pub common_name: Option<&'a str>,
     /// For the salts of users that do not exist; random, the same all the process's life.
@@ -90,7 +92,7 @@ fn failed(request: &AuthRequest<'_>) -> AuthError {
 }
 
 async fn cleartext(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Proof, AuthError> {
-    if !stream.is_tls() && !stream.is_unix() {
+    if !stream.is_tls() && !stream.is_unix() && !request.allow_cleartext {
         return Err(AuthError::NotEncrypted);
     }
     send(stream, 3, &[]).await?;

@@ -350,7 +350,11 @@ async fn check(
 fn asked_for(config: &Config, arrival: &Arrival) -> Vec<(String, String)> {
     let rules = &config.startup;
     let is_ignored = |name: &str| rules.ignored.iter().any(|n| name.eq_ignore_ascii_case(n));
-    let parameters = arrival.startup.parameters.iter();
+    let skipped = match is_ignored("options") {
+        true => arrival.startup.from_options,
+        false => 0,
+    };
+    let parameters = arrival.startup.parameters.iter().skip(skipped);
     let mut parameters: Vec<_> = parameters
         .filter(|(name, _)| !is_ignored(name))
         .cloned()
@@ -454,6 +458,7 @@ async fn prove(
         user,
         secret: secret.as_ref(),
         end_point: end_point.and_then(|t| t.end_point()),
+        allow_cleartext: config.auth.allow_cleartext,
         common_name: demand.common_name.as_deref(),
         mock_key,
         hashing: &door.hashing,

@@ -367,6 +367,8 @@ pub struct Auth {
     pub auth_type: AuthType,
     /// Users and passwords, as in PgBouncer's `userlist.txt`.
     pub file: Option<PathBuf>,
+    /// Passwords in clear are taken over TCP without TLS, too.
+    pub allow_cleartext: bool,
     /// Rules by connection, in PostgreSQL's `pg_hba.conf` format.
     pub hba_file: Option<PathBuf>,
     pub hba: Arc<Hba>,

@@ -154,6 +154,7 @@ pub(super) struct Auth {
     #[serde(rename = "type")]
     pub auth_type: Option<AuthType>,
     pub file: Option<PathBuf>,
+    pub allow_cleartext: Option<bool>,
     pub hba_file: Option<PathBuf>,
     pub ident_file: Option<PathBuf>,
     pub scram_iterations: Option<Count>,

@@ -166,6 +166,7 @@ fn server_tls(tls: &mut ServerTls, raw: raw::ServerTls) {
 fn auth(auth: &mut Auth, raw: raw::Auth) {
     set(&mut auth.auth_type, raw.auth_type);
     set_path(&mut auth.file, raw.file);
+    set(&mut auth.allow_cleartext, raw.allow_cleartext);
     set_path(&mut auth.hba_file, raw.hba_file);
     set_path(&mut auth.ident_file, raw.ident_file);
     set_text(&mut auth.query, raw.query);

@@ -243,6 +243,7 @@ pub(super) const KEYS: &[Key] = &[
     live("client_tls", "ca_file", |c| file(&c.client_tls.ca_file)),
     live("auth", "type", |c| c.auth.auth_type.as_str().to_owned()),
     live("auth", "file", |c| file(&c.auth.file)),
+    live("auth", "allow_cleartext", |c| flag(c.auth.allow_cleartext)),
     live("auth", "hba_file", |c| file(&c.auth.hba_file)),
     live("auth", "ident_file", |c| file(&c.auth.ident_file)),
     live("auth", "scram_iterations", |c| {

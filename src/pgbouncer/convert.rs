@@ -29,6 +29,7 @@ const OTHER_DEFAULTS: &[(&str, &str, &str)] = &[
     ("general", "shutdown_timeout", "0"),
     ("log", "style", "\"pgbouncer\""),
     ("auth", "type", "\"md5\""),
+    ("auth", "allow_cleartext", "true"),
 ];
 
 /// # Errors

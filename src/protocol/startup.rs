@@ -33,6 +33,8 @@ pub struct Startup {
     /// Settings in the order in which the server applies them, the last of a name counting: those
     /// in `options` come first, so that a parameter of its own goes before them.
     pub parameters: Vec<(String, String)>,
+    /// How many of them come from `options`.
+    pub from_options: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +116,7 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
         database: String::new(),
         replication: false,
         parameters: Vec::new(),
+        from_options: 0,
     };
     let (mut unknown, mut switches) = (Vec::new(), "");
     let mut rest = rest;
@@ -137,7 +140,9 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
     if !rest.is_empty() {
         return Err(StartupError::Layout);
     }
-    startup.parameters.splice(0..0, options(switches)?);
+    let options = options(switches)?;
+    startup.from_options = options.len();
+    startup.parameters.splice(0..0, options);
     if startup.user.is_empty() {
         return Err(StartupError::NoUser);
     }

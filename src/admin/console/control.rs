@@ -14,7 +14,7 @@ fn wrong(message: impl Into<String>) -> Answer {
 }
 
 fn done(tag: &'static str) -> Answer {
-    Answer::Done(tag, Vec::new())
+    Answer::Done(tag.into(), Vec::new())
 }
 
 impl Console {

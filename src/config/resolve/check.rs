@@ -328,7 +328,8 @@ impl Checks<'_, '_> {
         match config.auth.auth_type {
             AuthType::Plain => {
                 let tls = config.client_tls.mode != SslMode::Disable;
-                if !tls && config.listen.unix_socket_dir.is_none() {
+                let refused = !tls && !config.auth.allow_cleartext;
+                if refused && config.listen.unix_socket_dir.is_none() {
                     self.problems.add(
                         &["auth", "type"],
                         "\"plain\" is refused without encryption: set client_tls.sslmode or \

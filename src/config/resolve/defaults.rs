@@ -67,6 +67,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         auth: Auth {
             auth_type: AuthType::ScramSha256,
             file: None,
+            allow_cleartext: false,
             hba_file: None,
             hba: Default::default(),
             ident_file: None,

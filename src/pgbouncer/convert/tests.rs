@@ -212,7 +212,8 @@ fn the_toml_reads_like_one_that_was_written() {
          shutdown_timeout = 0  # PgBouncer's default\n\
          # pkt_buf has no effect: buffers grow as they must and are given back\n\n\
          [auth]\ntype = \"scram-sha-256\"\nuser = \"asker\"\nquery = \"SELECT rolname, CASE WHEN rolvaliduntil < now() \
-         THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin\"\n\n\
+         THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin\"\n\
+         allow_cleartext = true  # PgBouncer's default\n\n\
          [log]\nstyle = \"pgbouncer\"  # PgBouncer's default\n"
     );
 }
