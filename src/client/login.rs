@@ -14,15 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use super::auth::{self, AuthError, AuthRequest, Proof};
 use super::directory::Directory;
 use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
 use super::startup::{self, Opening};
 use super::task::{ClientTask, NewClient, Surroundings};
-use super::users::{LookupError, Users};
+use super::users::Users;
 use crate::admin::console::{Console, ConsoleUser};
-use crate::auth::secret::Secret;
-use crate::config::{AuthType, Config, Timeouts};
+use crate::config::{Config, Timeouts};
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
 use crate::net::tls_server::TlsServer;
@@ -35,7 +33,6 @@ use crate::pool::welcome::WelcomeError;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::protocol::startup::Startup;
-use crate::server::auth::Credentials;
 use crate::server::connect::Address;
 use crate::session::client::ClientState;
 use crate::session::reported::Reported;
@@ -44,8 +41,10 @@ use crate::worker::Workers;
 mod demand;
 mod greeting;
 mod limits;
+mod prove;
 
 pub use limits::ClientLimits;
+use prove::{pass_on, prove};
 
 /// How long after the deadline of its login a client may take to read why it is refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -384,98 +383,6 @@ fn unwelcome(error: WelcomeError) -> Refusal {
         }
         error => Refusal::new(sqlstate::CONNECTION_FAILURE, error.to_string()),
     }
-}
-
-/// What has let the client in may let us into the server.
-fn pass_on(pool: &Pool, (proof, secret): (Proof, Option<Secret>)) {
-    if let Some(password) = proof.password {
-        pool.offer_credentials(Credentials::Secret(Secret::Plain(password.into())));
-        return;
-    }
-    match (secret, proof.keys) {
-        (Some(Secret::Scram(verifier)), Some(keys)) => {
-            // Where the verifier is in the configuration the pool knows it, and looks here for
-            // the keys.
-            let endpoint = pool.endpoint();
-            endpoint.scram_keys.add_proven(&verifier, keys.clone());
-            pool.offer_credentials(Credentials::ScramKeys(keys));
-        }
-        // Keys of a verifier that we have made ourselves fit no server, but the secret does.
-        (Some(secret), _) => pool.offer_credentials(Credentials::Secret(secret)),
-        (None, _) => {}
-    }
-}
-
-/// Asks the client for its proof; gives what was stored about the user, too.
-async fn prove(
-    door: &Arc<Door>,
-    config: &Config,
-    stream: &mut Stream,
-    arrival: &Arrival,
-    database: &str,
-) -> Result<(Proof, Option<Secret>), Refusal> {
-    let user = &arrival.startup.user;
-    let demand = demand::demand(config, stream, arrival)?;
-    let wants_secret = matches!(
-        demand.auth_type,
-        AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
-    );
-    let stored = if wants_secret {
-        match door.users.secret(config, &door.pools, database, user).await {
-            Ok(found) => found,
-            // Nobody is known in a database that there is not.
-            Err(LookupError::Database(_)) if config.database(database).is_none() => None,
-            Err(error) => {
-                tracing::warn!(%user, %error, "cannot look a user up");
-                let code = sqlstate::CONNECTION_FAILURE;
-                return Err(Refusal::new(code, "user look-up failed"));
-            }
-        }
-    } else {
-        None
-    };
-    let (auth_type, mock_key) = (demand.auth_type, &door.mock_key);
-    let secret = door
-        .users
-        .for_login(
-            auth_type,
-            user,
-            stored.clone(),
-            config.auth.scram_iterations,
-            mock_key,
-            &door.hashing,
-        )
-        .await;
-    if auth_type == AuthType::Trust && !config.users.contains_key(user) {
-        return Err(Refusal::new(
-            sqlstate::INVALID_AUTHORIZATION,
-            format!("no such user: {user}"),
-        ));
-    }
-    let end_point = arrival.tls.as_ref().filter(|_| stream.is_tls());
-    let request = AuthRequest {
-        auth_type,
-        user,
-        secret: secret.as_ref(),
-        end_point: end_point.and_then(|t| t.end_point()),
-        allow_cleartext: config.auth.allow_cleartext,
-        common_name: demand.common_name.as_deref(),
-        mock_key,
-        hashing: &door.hashing,
-    };
-    let outcome = auth::authenticate(stream, &request).await;
-    let proof = outcome.map_err(|error| {
-        let code = match &error {
-            AuthError::Failed(_) => {
-                door.users.forget_user(config, database, user);
-                sqlstate::INVALID_PASSWORD
-            }
-            AuthError::Protocol(_) => sqlstate::PROTOCOL_VIOLATION,
-            _ => sqlstate::INVALID_AUTHORIZATION,
-        };
-        Refusal::new(code, error.to_string())
-    })?;
-    Ok((proof, stored))
 }
 
 fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {

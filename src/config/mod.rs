@@ -4,8 +4,10 @@
 //! shared behind an `Arc`. Nothing here is global: a reload builds a new `Config` and hands it to
 //! whoever needs it.
 
+mod cache;
 pub mod cli;
 mod error;
+mod front;
 mod outside;
 mod raw;
 pub mod reload;
@@ -16,17 +18,22 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::hba::{Hba, IdentMaps};
 use crate::auth::secret::Secret;
 use crate::pgbouncer;
 
+pub use cache::{
+    CacheLimits, CacheRule, CacheSettings, Consistency, FeedSettings, FunctionDeclaration,
+    Invalidation, RowSecurity, SharedCache,
+};
 pub use error::ConfigError;
+pub use front::{
+    Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, ServerTls, SslMode,
+    StartupRules, TlsProtocols,
+};
 pub use outside::{Nowhere, Outside, System};
 pub use raw::nearest;
 pub use settings::Setting;
@@ -206,212 +213,11 @@ impl Config {
     }
 }
 
-/// Where clients reach us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// Resolved TCP addresses; empty means no TCP listener. `*` is `0.0.0.0` and `::`, which can
-    /// both be bound only if the second is for IPv6 alone (`IPV6_V6ONLY`).
-    pub tcp: Vec<SocketAddr>,
-    /// 0 lets the operating system choose, for tests.
-    pub port: u16,
-    /// Directory of the Unix socket `.s.PGSQL.PORT`; `None` means no Unix listener.
-    pub unix_socket_dir: Option<PathBuf>,
-    pub unix_socket_mode: u32,
-    /// Of the Unix socket's file.
-    pub unix_socket_group: Option<String>,
-    pub backlog: u32,
-    /// Several processes may listen on one port (`SO_REUSEPORT`).
-    pub reuse_port: bool,
-    /// Bytes that the kernel keeps for a TCP connection each way, clients' and servers'.
-    pub tcp_socket_buffer: Option<usize>,
-    pub tcp_keepalive: bool,
-    pub tcp_keepidle: Option<Duration>,
-    pub tcp_keepintvl: Option<Duration>,
-    pub tcp_keepcnt: Option<u32>,
-    pub tcp_user_timeout: Option<Duration>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// A tracing-subscriber filter, for example `info` or `info,pgweir::client=debug`.
-    pub level: String,
-    pub connections: bool,
-    pub disconnections: bool,
-    /// What pgweir itself refuses, as its clients are told.
-    pub pooler_errors: bool,
-    /// A line each `stats_period`.
-    pub stats: bool,
-    pub style: LogStyle,
-    /// `None`: standard error.
-    pub file: Option<PathBuf>,
-    /// Also to the system's log.
-    pub syslog: bool,
-    pub syslog_ident: String,
-    pub syslog_facility: Facility,
-}
-
-/// What a line of the log looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogStyle {
-    /// Fields with names.
-    Text,
-    /// PgBouncer's lines, for what reads those.
-    PgBouncer,
-}
-
-/// `syslog_facility` (syslog(3)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Facility {
-    Auth,
-    Authpriv,
-    Daemon,
-    User,
-    Local0,
-    Local1,
-    Local2,
-    Local3,
-    Local4,
-    Local5,
-    Local6,
-    Local7,
-}
-
-/// What is done about what clients ask for when they log in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StartupRules {
-    /// Parameters that are taken note of by nobody, in lower case.
-    pub ignored: Vec<String>,
-    /// The client's address is put behind its application's name.
-    pub add_host: bool,
-    /// A notice for everybody.
-    pub message: String,
-    /// Who sends a simple query is closed.
-    pub no_simple_queries: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
-    pub listen: SocketAddr,
-}
-
-/// `sslmode`, with libpq's meanings (PostgreSQL docs, 34.19 "SSL Support").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SslMode {
-    Disable,
-    Allow,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientTls {
-    pub mode: SslMode,
-    pub protocols: TlsProtocols,
-    pub key_file: Option<PathBuf>,
-    pub cert_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerTls {
-    pub mode: SslMode,
-    pub protocols: TlsProtocols,
-    pub ca_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-    pub cert_file: Option<PathBuf>,
-}
-
-/// Versions of TLS that may be used; at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TlsProtocols {
-    pub tls12: bool,
-    pub tls13: bool,
-}
-
-impl TlsProtocols {
-    /// For rustls, the best first.
-    pub fn versions(self) -> Vec<&'static rustls::SupportedProtocolVersion> {
-        let all = [
-            (self.tls13, &rustls::version::TLS13),
-            (self.tls12, &rustls::version::TLS12),
-        ];
-        all.into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, v)| v)
-            .collect()
-    }
-}
-
-/// How a client must prove who it is (`auth_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthType {
-    /// No proof; the user must exist.
-    Trust,
-    /// Any user name, no proof; the database must force a server user.
-    Any,
-    /// Cleartext password, refused unless the connection is TLS or a Unix socket.
-    Plain,
-    /// MD5, or SCRAM when the stored secret is a SCRAM verifier (as PgBouncer and PostgreSQL do).
-    Md5,
-    ScramSha256,
-    /// A client certificate whose CN is the user name.
-    Cert,
-    /// As the first rule of `hba_file` says that fits.
-    Hba,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
-    pub auth_type: AuthType,
-    /// Users and passwords, as in PgBouncer's `userlist.txt`.
-    pub file: Option<PathBuf>,
-    /// Passwords in clear are taken over TCP without TLS, too.
-    pub allow_cleartext: bool,
-    /// Rules by connection, in PostgreSQL's `pg_hba.conf` format.
-    pub hba_file: Option<PathBuf>,
-    pub hba: Arc<Hba>,
-    /// Maps that the rules name.
-    pub ident_file: Option<PathBuf>,
-    pub ident: Arc<IdentMaps>,
-    /// Of SCRAM verifiers that are made from passwords.
-    pub scram_iterations: NonZeroU32,
-    /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.
-    pub query: Option<String>,
-    /// The user as whom `query` runs; must be in `[users]`.
-    pub user: Option<String>,
-    /// Database where `query` runs; default: the one that the client asked for.
-    pub dbname: Option<String>,
-    /// How long a looked-up secret may be reused.
-    pub query_ttl: Duration,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
     Session,
     Transaction,
     Statement,
-}
-
-/// How pgweir hears of writes that do not go through it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Invalidation {
-    /// Not at all: the time to live bounds how old an answer can be.
-    Ttl,
-    /// Triggers notify it.
-    Notify,
-    /// It reads the server's write-ahead log.
-    Replication,
-}
-
-/// What the cache does about tables with row-level security.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowSecurity {
-    /// Not remember them.
-    Refuse,
-    /// Remember them by role and settings, which is what policies decide by.
-    Key,
 }
 
 /// What to do with a statement whose effect on the session cannot be replayed elsewhere.
@@ -506,121 +312,6 @@ pub struct Database {
     /// Startup parameters of server connections: what holds where a client says nothing.
     pub parameters: Vec<(String, String)>,
     pub cache: CacheSettings,
-}
-
-/// What all pools' remembered answers may take together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheLimits {
-    /// Bytes.
-    pub max_size: usize,
-    /// An answer that nobody has asked for in this time is dropped; zero: never.
-    pub idle_timeout: Duration,
-    pub shared: Option<SharedCache>,
-}
-
-/// When other instances honour a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consistency {
-    /// Soon after it is acknowledged: within `max_lag`.
-    Bounded,
-    /// Before it is acknowledged; every answer from memory is checked in Redis first.
-    Strict,
-}
-
-/// `[cache.shared]`: what several instances share in Redis or Valkey.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SharedCache {
-    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://` for TLS.
-    pub url: String,
-    pub consistency: Consistency,
-    /// How long ago a write of another instance may have been acknowledged that is not known here.
-    pub max_lag: Duration,
-    /// For one question.
-    pub timeout: Duration,
-    /// Bytes from which on an entry is compressed.
-    pub compress_above: usize,
-    /// What all keys begin with.
-    pub prefix: String,
-    /// After this silence an instance is taken to be dead.
-    pub member_timeout: Duration,
-}
-
-impl std::fmt::Debug for SharedCache {
-    /// Without the URL, in which there may be a password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SharedCache")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
-    }
-}
-
-/// `[pools.NAME.cache]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheSettings {
-    pub enabled: bool,
-    /// How long an answer may be given.
-    pub ttl: Duration,
-    /// How much longer it may be given while somebody gets a new one.
-    pub stale_while_revalidate: Duration,
-    /// Bytes of one answer; larger ones are not remembered.
-    pub max_entry_size: usize,
-    /// How old the knowledge of the server's catalogs may get, for changes made elsewhere.
-    pub catalog_refresh: Duration,
-    /// How pgweir hears of writes made elsewhere.
-    pub invalidation: Invalidation,
-    pub feed: FeedSettings,
-    pub row_security: RowSecurity,
-    /// The first that fits a statement decides.
-    pub rules: Vec<CacheRule>,
-    /// By name, with or without schema.
-    pub functions: BTreeMap<String, FunctionDeclaration>,
-    /// By name, with or without schema: what the triggers of the table write beside it.
-    pub tables: BTreeMap<String, Vec<String>>,
-}
-
-/// The connection over which pgweir hears of writes made elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedSettings {
-    /// As whom pgweir logs in for it; `None`: the pool's forced user.
-    pub user: Option<String>,
-    pub password: Option<Secret>,
-    /// How long ago a write made elsewhere may have been committed that is not known yet.
-    pub max_lag: Duration,
-    /// Of the notifications.
-    pub channel: String,
-    pub publication: String,
-    /// Bytes of WAL that the server may have to keep for the slot.
-    pub max_wal: usize,
-}
-
-/// One of `rules`: what it does not say is as for the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheRule {
-    /// Fits if one of these is among the tables that the statement names; empty: any.
-    pub tables: Vec<String>,
-    /// A regular expression that the statement's text must match.
-    pub query: Option<String>,
-    /// Fits these users only; empty: all.
-    pub users: Vec<String>,
-    /// Fits clients that logged in with one of these; empty: all.
-    pub application_names: Vec<String>,
-    pub enabled: Option<bool>,
-    pub ttl: Option<Duration>,
-    pub stale_while_revalidate: Option<Duration>,
-    /// How long an error may be given that the data is the reason of; zero: it is not remembered.
-    pub errors: Duration,
-    /// Although nothing is remembered, those who ask while the same is being asked for share the
-    /// answer.
-    pub coalesce: bool,
-}
-
-/// What a function does that the server's catalogs do not tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FunctionDeclaration {
-    /// All tables that it reads: its result depends on nothing else.
-    pub reads: Option<Vec<String>>,
-    /// All tables that it writes.
-    pub writes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

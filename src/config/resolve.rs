@@ -5,9 +5,11 @@
 
 mod check;
 pub(super) mod defaults;
+mod files;
+mod listen;
 mod userlist;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +21,8 @@ use super::raw::{self, File, SecretSource};
 use super::units::List;
 use super::{
     Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Invalidation, Listen, Log, ServerTls, SharedCache, StartupRules, TlsProtocols,
-    User,
+    Host, Http, Invalidation, Log, ServerTls, SharedCache, StartupRules, TlsProtocols, User,
 };
-use crate::auth::hba;
 use crate::auth::secret::Secret;
 
 /// Smallest `max_packet_size`: room for a startup packet, an authentication message or an error.
@@ -298,75 +298,6 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn listen(&mut self, listen: &mut Listen, raw: &raw::General) {
-        set(&mut listen.port, raw.listen_port);
-        match &raw.listen_addr {
-            None => listen
-                .tcp
-                .iter_mut()
-                .for_each(|addr| addr.set_port(listen.port)),
-            Some(names) => {
-                listen.tcp.clear();
-                for name in &names.0 {
-                    for ip in self.listen_ips(name) {
-                        let addr = SocketAddr::from((ip, listen.port));
-                        if !listen.tcp.contains(&addr) {
-                            listen.tcp.push(addr);
-                        }
-                    }
-                }
-            }
-        }
-        set_path(&mut listen.unix_socket_dir, raw.unix_socket_dir.clone());
-        let no_names = raw
-            .listen_addr
-            .as_ref()
-            .is_some_and(|list| list.0.is_empty());
-        if no_names && listen.unix_socket_dir.is_none() {
-            self.problems.add(
-                &["general", "listen_addr"],
-                "nothing to listen on: set listen_addr, for example to \"127.0.0.1\", or \
-                 unix_socket_dir, for example to \"/tmp\"",
-            );
-        }
-        set(&mut listen.unix_socket_mode, raw.unix_socket_mode);
-        set_text(&mut listen.unix_socket_group, raw.unix_socket_group.clone());
-        set(&mut listen.backlog, raw.listen_backlog);
-        set(&mut listen.reuse_port, raw.so_reuseport);
-        set_nonzero::<usize, _>(
-            &mut listen.tcp_socket_buffer,
-            raw.tcp_socket_buffer.map(|s| s.0),
-        );
-        set(&mut listen.tcp_keepalive, raw.tcp_keepalive);
-        set_nonzero::<Duration, _>(&mut listen.tcp_keepidle, raw.tcp_keepidle);
-        set_nonzero::<Duration, _>(&mut listen.tcp_keepintvl, raw.tcp_keepintvl);
-        set_nonzero::<u32, _>(&mut listen.tcp_keepcnt, raw.tcp_keepcnt);
-        set_nonzero::<Duration, _>(&mut listen.tcp_user_timeout, raw.tcp_user_timeout);
-    }
-
-    fn listen_ips(&mut self, name: &str) -> Vec<IpAddr> {
-        if name == "*" {
-            return vec![
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            ];
-        }
-        let inner = name
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        if let Ok(ip) = inner.unwrap_or(name).parse() {
-            return vec![ip];
-        }
-        self.outside.lookup(name).unwrap_or_else(|error| {
-            let problem = format!(
-                "{name:?} is no IP address, \"*\" or host name that resolves ({error}); \
-                 the port goes in listen_port"
-            );
-            self.problems.add(&["general", "listen_addr"], problem);
-            Vec::new()
-        })
-    }
-
     fn http(&mut self, raw: raw::Http) -> Http {
         let mut http = defaults::http();
         if let Some(text) = raw.listen {
@@ -496,80 +427,6 @@ impl Resolver<'_, '_> {
         TlsProtocols {
             tls12: has("tlsv1.2"),
             tls13: has("tlsv1.3"),
-        }
-    }
-
-    /// The rules of `auth.hba_file`, and the maps of `auth.ident_file`.
-    fn rules(&mut self, config: &mut Config) {
-        let odd = |path: &Path, odd: Vec<(usize, String)>, what: &str| {
-            let each = odd.into_iter();
-            let tell = |(line, problem)| format!("{}:{line}: {what}: {problem}", path.display());
-            each.map(tell).collect::<Vec<_>>()
-        };
-        if let Some(path) = &config.auth.hba_file {
-            match self.outside.read(path) {
-                Ok(text) => {
-                    let beside = |name: &str| {
-                        let listed = path.with_file_name(name);
-                        self.outside.read(&listed).map_err(|e| e.to_string())
-                    };
-                    let (rules, lines) = hba::parse(&text, &beside);
-                    config.auth.hba = Arc::new(rules);
-                    config.oddities.extend(odd(path, lines, "rule left out"));
-                }
-                Err(error) => self.problems.add(
-                    &["auth", "hba_file"],
-                    format!("cannot read {}: {error}", path.display()),
-                ),
-            }
-        }
-        if let Some(path) = &config.auth.ident_file {
-            match self.outside.read(path) {
-                Ok(text) => {
-                    let (maps, lines) = hba::IdentMaps::parse(&text);
-                    config.auth.ident = Arc::new(maps);
-                    config.oddities.extend(odd(path, lines, "map left out"));
-                }
-                Err(error) => self.problems.add(
-                    &["auth", "ident_file"],
-                    format!("cannot read {}: {error}", path.display()),
-                ),
-            }
-        }
-    }
-
-    /// The users of `auth.file`. What `[users]` says about them stays; a password there goes first.
-    fn user_list(&mut self, config: &mut Config, default: &User) {
-        let Some(path) = &config.auth.file else {
-            return;
-        };
-        let text = match self.outside.read(path) {
-            Ok(text) => text,
-            Err(error) => {
-                // As PgBouncer: nobody can log in, but it starts.
-                let oddity = format!("auth.file: cannot read {}: {error}", path.display());
-                return config.oddities.push(oddity);
-            }
-        };
-        let (listed, odd) = userlist::parse(&text);
-        let odd = odd.into_iter();
-        config
-            .oddities
-            .extend(odd.map(|(line, what)| format!("{}:{line}: {what}", path.display())));
-        for (name, secret) in listed {
-            let known = config.users.remove(&name);
-            let mut user = known.map_or_else(
-                || User {
-                    name: name.clone(),
-                    ..default.clone()
-                },
-                |known| User::clone(&known),
-            );
-            user.listed = true;
-            if user.secret.is_none() {
-                user.secret = secret;
-            }
-            config.users.insert(name, Arc::new(user));
         }
     }
 

@@ -1,9 +1,8 @@
 //! From the lines of `pgbouncer.ini` to the TOML that says the same.
 
+use super::entries::{DATABASE_KEYS, EntryKey, PEER_KEYS, USER_KEYS};
 use super::ini::{IniError, Item, Place, connection_string};
-use super::settings::{
-    AUTH_QUERY, DATABASE_KEYS, EntryKey, Kind, Meaning, PEER_KEYS, SETTINGS, USER_KEYS, setting,
-};
+use super::settings::{AUTH_QUERY, Kind, Meaning, SETTINGS, setting};
 use super::toml::{self, Document};
 
 /// What a file came to.

@@ -6,6 +6,7 @@
 //! together.
 
 pub mod convert;
+mod entries;
 pub mod ini;
 pub mod load;
 pub mod set;

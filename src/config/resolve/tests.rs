@@ -1,5 +1,7 @@
 use std::net::IpAddr;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::config::tests::{Fake, mistakes, parse, parse_on};
 use crate::config::{AuthType, PoolMode, SslMode};
