@@ -1,6 +1,4 @@
-use std::net::IpAddr;
-
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::config::tests::{Fake, mistakes, parse, parse_on};
