@@ -9,7 +9,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::console::{Actions, Console, ShutdownMode};
@@ -26,11 +25,14 @@ use crate::net::tls_server::TlsServer;
 use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
-use crate::pool::registry::pausing::{Hold, HoldError};
 use crate::process::PidFile;
 use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
+
+mod signals;
+
+use signals::{Signals, tell_systemd};
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -131,7 +133,8 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         door.surroundings.clock,
     ));
     tokio::spawn(sweep(Arc::clone(&door)));
-    tokio::spawn(signals(Arc::clone(&door), set_log, orders, caught));
+    tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
+    tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
     let pidfile = config.pidfile.as_deref();
     let _pidfile = pidfile.map(PidFile::write).transpose()?;
     tracing::info!(
@@ -254,87 +257,35 @@ async fn sweep(door: Arc<Door>) {
     }
 }
 
-/// What the process is sent from outside.
-struct Signals {
-    hup: Signal,
-    term: Signal,
-    int: Signal,
-    quit: Signal,
-    usr1: Signal,
-    usr2: Signal,
-}
+/// How often the user list is looked at.
+const WATCH: Duration = Duration::from_secs(1);
 
-impl Signals {
-    fn catch() -> std::io::Result<Signals> {
-        Ok(Signals {
-            hup: signal(SignalKind::hangup())?,
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            usr1: signal(SignalKind::user_defined1())?,
-            usr2: signal(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-async fn signals(
-    door: Arc<Door>,
-    set_log: SetLog,
-    orders: mpsc::UnboundedSender<Order>,
-    mut caught: Signals,
-) {
+/// Takes over the user list when its file changes, without a reload, as PgBouncer does.
+async fn watch_users(door: Arc<Door>, set_log: SetLog) {
+    let written = |door: &Door| {
+        let file = door.config.load().auth.file.clone()?;
+        let metadata = std::fs::metadata(&file).ok()?;
+        Some((file, metadata.modified().ok()?, metadata.len()))
+    };
+    let mut before = written(&door);
     loop {
-        let order = tokio::select! {
-            _ = caught.hup.recv() => {
-                tracing::info!("got SIGHUP, re-reading config");
-                if let Ok(now) = NotifyState::monotonic_usec_now() {
-                    tell_systemd(&[NotifyState::Reloading, now]);
-                }
-                let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
-                let reload = move || reload_config(&door, &set_log);
-                match tokio::task::spawn_blocking(reload).await {
-                    Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
-                    Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
-                    Err(error) => tracing::error!(%error, "reload failed"),
-                }
-                tell_systemd(&[NotifyState::Ready]);
-                continue;
-            }
-            _ = caught.term.recv() => Order::WaitForClients,
-            _ = caught.int.recv() => Order::Drain,
-            _ = caught.quit.recv() => Order::Now,
-            _ = caught.usr1.recv() => {
-                hold(&door, "SIGUSR1", |pools| pools.hold_all(Hold::Pause));
-                continue;
-            }
-            _ = caught.usr2.recv() => {
-                hold(&door, "SIGUSR2", |pools| pools.resume_all());
-                continue;
-            }
-        };
-        tracing::info!("got a signal to shut down: {order:?}");
-        if orders.send(order).is_err() {
-            return;
+        tokio::time::sleep(WATCH).await;
+        let now = written(&door);
+        if now == before {
+            continue;
         }
-    }
-}
-
-/// If systemd has started us, and wants to know (sd_notify(3)).
-fn tell_systemd(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "cannot tell systemd");
-    }
-}
-
-/// PAUSE and RESUME by signal.
-fn hold(door: &Door, signal: &str, change: impl Fn(&Pools) -> Result<(), HoldError>) {
-    if door.is_draining() {
-        tracing::info!("got {signal} while shutting down: ignored");
-        return;
-    }
-    match change(&door.pools) {
-        Ok(()) => tracing::info!("got {signal}"),
-        Err(error) => tracing::warn!("got {signal}: {error}"),
+        before = now;
+        let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
+        let take_over = move || {
+            let set = door.set.lock();
+            let new = door.config.load().with_settings(&set)?;
+            apply_config(&door, &set_log, new)
+        };
+        match tokio::task::spawn_blocking(take_over).await {
+            Ok(Ok(_)) => tracing::info!("the user list has changed"),
+            Ok(Err(error)) => tracing::warn!("the user list has changed, but: {error}"),
+            Err(error) => tracing::error!(%error, "reading the user list failed"),
+        }
     }
 }
 

@@ -158,6 +158,24 @@ fn suspend_keeps_connections_and_does_not_wait_for_ever() {
 }
 
 #[test]
+fn a_user_list_that_changes_is_read_without_a_reload() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    assert!(Wire::try_connect(ini.port, "newcomer", "pgbouncer").is_err());
+    // Trust is for users that there are; whether they may come to the console is another question.
+    let refusal = || support::operate::refusal(ini.port, "newcomer", "pgbouncer").1;
+    assert_eq!(refusal(), "no such user: newcomer");
+    std::fs::write(
+        ini.file("userlist.txt"),
+        "\"postgres\" \"\"\n\"newcomer\" \"x\"\n",
+    )
+    .unwrap();
+    until("the newcomer is known", || {
+        refusal().starts_with("not allowed")
+    });
+}
+
+#[test]
 fn disabled_databases_take_no_new_clients() {
     let pg = shared_postgres();
     let ini = Ini::start(pg.port, "", "");
