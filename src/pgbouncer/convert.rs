@@ -62,6 +62,7 @@ struct Converter {
     written: Vec<(&'static str, String, Place)>,
     /// Databases without a host: they are reached over a Unix socket.
     without_host: Vec<(String, Place)>,
+    has_databases: bool,
 }
 
 impl Converter {
@@ -281,6 +282,7 @@ impl Converter {
             return self.problem(&item.place, problem);
         }
         let path = ["pools", &*item.key];
+        self.has_databases = true;
         self.document.begin(&path, &item.place);
         self.without_host.retain(|(name, _)| *name != item.key);
         let mut has_host = false;
@@ -341,6 +343,10 @@ impl Converter {
             let dir = toml::string(&socket_dir);
             self.document
                 .set(&["pools", &name], "host", dir, Some(&place));
+        }
+        if !self.has_databases {
+            let why = "no databases: there is nothing but the console".to_owned();
+            self.document.comment(&["pools"], why);
         }
         for (section, key, value) in std::mem::take(&mut self.defaults) {
             let why = "PgBouncer's default";

@@ -77,7 +77,8 @@ impl Checks<'_, '_> {
         if let Some(dir) = &listen.unix_socket_dir {
             self.socket_path(&["general", "unix_socket_dir"], dir, listen.port);
         }
-        if config.databases.is_empty() && config.fallback.is_none() {
+        let none = config.databases.is_empty() && config.fallback.is_none();
+        if none && !self.problems.is_written(&["pools"]) {
             self.problems.add(
                 &["pools"],
                 "there is no pool: add a section such as [pools.app] with host and port, or \

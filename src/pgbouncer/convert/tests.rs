@@ -174,6 +174,13 @@ fn mistakes_are_named_with_their_lines() {
     assert_eq!(wrong(&format!("{ANY}a = 1\nb = 2\n")).len(), 2);
 }
 
+/// Debian's own file has none.
+#[test]
+fn there_need_not_be_any_databases() {
+    let config = parse("[databases]\n[users]\n[pgbouncer]\nlisten_addr = 127.0.0.1\n").unwrap();
+    assert!(config.databases.is_empty() && config.fallback.is_none());
+}
+
 #[test]
 fn what_has_no_effect_is_said() {
     let config = parse(&format!(
