@@ -304,6 +304,13 @@ impl ClientTask {
 
     /// A client that has gone must not keep its place.
     fn watch_while_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
+        // It may have been told that it waits.
+        if let Poll::Ready(Err(error)) = self.flush_down(cx) {
+            self.pool.cancel_wait(ticket, self.worker.home());
+            self.drop_fill();
+            self.set_detached(now);
+            return Step::end(End::from_write(error));
+        }
         match self.fill_up_if_ready(cx) {
             Poll::Pending => Step::Wait,
             Poll::Ready(Ok(Fill::Bytes)) => Step::Again,
