@@ -1,38 +1,39 @@
 //! The composition root: builds everything from the configuration, runs it, reloads it, ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::console::{Actions, Console, ShutdownMode};
-use crate::admin::http;
 use crate::client::directory::Directory;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::{self, ClientLimits, Door};
-use crate::client::task::{End, Farewell, Surroundings};
+use crate::client::task::{ClientParts, End, Farewell, Surroundings};
 use crate::client::users::Users;
 use crate::config::reload;
 use crate::config::{Config, SslMode};
-use crate::listener::{self, Listener};
+use crate::entrances::Entrances;
+use crate::handover::{give, take};
 use crate::net::tls_server::TlsServer;
-use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
+use crate::pool::{Origin, Shared};
 use crate::process::PidFile;
 use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
 
-mod signals;
+pub(crate) mod signals;
 
-use signals::{Signals, tell_systemd};
+use signals::Signals;
+pub(crate) use signals::tell_systemd;
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -56,7 +57,7 @@ enum Order {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     tls_server(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let shared = Shared::new(runtime.handle().clone(), 1, None);
+    let shared = Shared::new(runtime.handle().clone(), 1, None, Origin::default());
     Pools::new(Arc::new(config.clone()), shared)?;
     Ok(())
 }
@@ -69,11 +70,20 @@ fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
     Ok(Some(Arc::new(server)))
 }
 
-/// Runs until it is told to stop.
+/// What leads to [`serve`].
+struct Ways {
+    orders: mpsc::UnboundedSender<Order>,
+    /// Clients that move to another process.
+    departing: mpsc::UnboundedSender<ClientParts>,
+    successor: mpsc::Sender<UnixStream>,
+}
+
+/// Runs until it is told to stop. With `take_over`, begins with the sockets and clients of the
+/// process that runs already.
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: Config, set_log: SetLog) -> anyhow::Result<()> {
+pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<()> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -81,7 +91,7 @@ pub fn run(config: Config, set_log: SetLog) -> anyhow::Result<()> {
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, set_log, Arc::clone(&workers)));
+    let result = control.block_on(serve(config, set_log, take_over, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
@@ -90,7 +100,12 @@ pub fn run(config: Config, set_log: SetLog) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    set_log: SetLog,
+    take_over: bool,
+    workers: Arc<Workers>,
+) -> anyhow::Result<()> {
     // Before anybody can reach us: a signal without a handler would end the process.
     let caught = Signals::catch().context("cannot handle signals")?;
     config
@@ -98,35 +113,41 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         .iter()
         .for_each(|note| tracing::warn!("{note}"));
     let config = Arc::new(config);
-    let (orders, mut inbox) = mpsc::unbounded_channel();
-    let door = build(&config, &workers, &set_log, orders.clone())?;
-    let mut listeners = listener::inherited().context("sockets from systemd")?;
-    if listeners.is_empty() {
-        listeners = listener::bind(&config.listen)?;
-    }
-    let http = match &config.http {
-        Some(http) => Some(
-            TcpListener::bind(http.listen)
-                .await
-                .with_context(|| format!("http.listen: cannot listen on {}", http.listen))?,
-        ),
-        None => None,
+    let taken = match take_over {
+        true => take::ask(&config).await?,
+        false => None,
     };
-    if let Some(listener) = http {
-        tracing::info!(address = %listener.local_addr()?, "HTTP: /metrics, /healthz, /readyz");
-        tokio::spawn(http::serve(listener, Arc::clone(&door.console)));
+    if take_over && taken.is_none() {
+        tracing::info!("no process to take over from: starting as usual");
+    }
+    let origin = taken.as_ref().map(|t| t.origin).unwrap_or_default();
+    let (orders, mut inbox) = mpsc::unbounded_channel();
+    let (departing, mut departures) = mpsc::unbounded_channel();
+    let (successor, mut successors) = mpsc::channel(1);
+    let ways = Ways {
+        orders: orders.clone(),
+        departing,
+        successor,
+    };
+    let door = build(&config, &workers, &set_log, origin, ways)?;
+    let (passed, http, mut taker) = match taken {
+        Some(taken) => {
+            let (listeners, http, taker) = taken.split();
+            (listeners, http, Some(taker))
+        }
+        None => (Vec::new(), None, None),
+    };
+    let mut entrances = Entrances::open(&config, passed, http)?;
+    if let Some(taker) = &mut taker {
+        taker.prepare(&door);
     }
     if let Some(tier) = &door.pools.shared().tier {
         tokio::spawn(Arc::clone(tier).run(door.pools.caches()));
         tier.joined().await;
     }
     door.pools.open_minimum();
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        tracing::info!("listening on {}", listener.address());
-        let is_tcp = matches!(listener, Listener::Tcp(_));
-        accepting.push((is_tcp, tokio::spawn(accept(Arc::clone(&door), listener))));
-    }
+    entrances.announce();
+    entrances.let_in(&door);
     tokio::spawn(Arc::clone(&door.console).keep_averages());
     tokio::spawn(maintain::run(
         Arc::clone(&door.pools),
@@ -135,8 +156,16 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     tokio::spawn(sweep(Arc::clone(&door)));
     tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
     tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
-    let pidfile = config.pidfile.as_deref();
-    let _pidfile = pidfile.map(PidFile::write).transpose()?;
+    let write = match taker {
+        Some(_) => PidFile::take_over,
+        None => PidFile::write,
+    };
+    let pidfile = config.pidfile.as_deref().map(write).transpose()?;
+    if let Some(taker) = taker {
+        taker.ready().await?;
+        entrances.take_possession();
+        tokio::spawn(taker.run(Arc::clone(&door)));
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),
@@ -144,11 +173,43 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
     );
     tell_systemd(&[NotifyState::Ready]);
 
-    let order = inbox.recv().await;
+    let order = loop {
+        let successor = tokio::select! {
+            order = inbox.recv() => break order,
+            Some(successor) = successors.recv() => successor,
+            // One that was asked to move before that came to nothing.
+            Some(client) = departures.recv() => {
+                login::settle_again(&door, client);
+                continue;
+            }
+        };
+        let handing = give::hand_over(&door, successor, &mut entrances, &mut departures);
+        let handed = tokio::select! {
+            handed = handing => handed,
+            order = inbox.recv() => {
+                tracing::warn!("told to shut down while handing over");
+                entrances.leave_behind();
+                break order;
+            }
+        };
+        match handed {
+            Ok(given) => {
+                let (clients, cut_off) = (given.clients, given.cut_off);
+                tracing::info!(clients, cut_off, "handed over");
+                leave_tier(&door).await;
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "not handed over: going on");
+                if let Some(pidfile) = &pidfile {
+                    pidfile.write_again()?;
+                }
+            }
+        }
+    };
     tell_systemd(&[NotifyState::Stopping]);
     // The console is still reached by its Unix socket; who comes there for a database is told.
-    let tcp = accepting.iter().filter(|(is_tcp, _)| *is_tcp);
-    tcp.for_each(|(_, accepting)| accepting.abort());
+    entrances.close_tcp();
     let leaving = async {
         match order {
             Some(Order::Drain) => drain(&door).await,
@@ -161,26 +222,29 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         // A second order ends it at once.
         _ = inbox.recv() => tracing::warn!("told again to shut down: not waiting for clients"),
     }
-    accepting
-        .iter()
-        .for_each(|(_, accepting)| accepting.abort());
+    entrances.close();
+    leave_tier(&door).await;
+    Ok(())
+}
+
+async fn leave_tier(door: &Door) {
     if let Some(tier) = &door.pools.shared().tier {
         tier.leave(&door.pools.caches()).await;
     }
-    Ok(())
 }
 
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
     set_log: &SetLog,
-    orders: mpsc::UnboundedSender<Order>,
+    origin: Origin,
+    ways: Ways,
 ) -> anyhow::Result<Arc<Door>> {
     let handle = tokio::runtime::Handle::current();
     let clock = Clock::start();
     let tier = config.cache.shared.clone();
     let tier = tier.map(|settings| Tier::new(settings, clock, handle.clone()));
-    let shared = Shared::new(handle, workers.len(), tier);
+    let shared = Shared::new(handle, workers.len(), tier, origin);
     let pools = Arc::new(Pools::new(Arc::clone(config), shared)?);
     let directory = Arc::new(Directory::default());
     let surroundings = Arc::new(Surroundings {
@@ -190,6 +254,7 @@ fn build(
         farewell: Box::new(Leaving {
             directory: Arc::clone(&directory),
             pools: Arc::clone(&pools),
+            departing: ways.departing,
         }),
     });
     let mut mock_key = [0; 32];
@@ -199,7 +264,7 @@ fn build(
         let remote = Remote {
             door: door.clone(),
             set_log: Arc::clone(set_log),
-            orders,
+            orders: ways.orders,
         };
         Door {
             config: ArcSwap::new(Arc::clone(config)),
@@ -221,25 +286,12 @@ fn build(
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),
             set: Mutex::default(),
+            arriving: AtomicUsize::new(0),
+            successors: ways.successor,
+            before: ArcSwapOption::empty(),
         }
     });
     Ok(door)
-}
-
-async fn accept(door: Arc<Door>, listener: Listener) {
-    loop {
-        let config = door.config.load_full();
-        match listener.accept(&config.listen).await {
-            Ok(accepted) => {
-                tokio::spawn(login::admit(Arc::clone(&door), accepted));
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: they come back when clients leave.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
 }
 
 /// Wakes the clients whose deadline has passed.
@@ -366,6 +418,7 @@ fn apply_config(door: &Door, set_log: &SetLog, mut new: Config) -> Result<Vec<St
 struct Leaving {
     directory: Arc<Directory>,
     pools: Arc<Pools>,
+    departing: mpsc::UnboundedSender<ClientParts>,
 }
 
 impl Farewell for Leaving {
@@ -375,6 +428,14 @@ impl Farewell for Leaving {
             tracing::info!(client = info.id, database = %info.database, user = %info.user,
                 peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");
         }
+    }
+
+    fn moves(&self, client: ClientParts) {
+        let info = Arc::clone(&client.info);
+        // Fails only at the end, when it is closed with everything else. First this: who finds
+        // nobody left must find the client on its way.
+        let _ = self.departing.send(client);
+        self.directory.leave(&info);
     }
 }
 

@@ -22,7 +22,8 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
-//! Beside the path: [`server`] makes, checks and cancels connections; [`config`] is read once and
+//! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
+//! to a new process; [`server`] makes, checks and cancels connections; [`config`] is read once and
 //! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
 //! signals.
 //!
@@ -40,7 +41,9 @@ pub mod auth;
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod entrances;
 pub mod feed;
+pub mod handover;
 pub mod listener;
 pub mod net;
 pub mod pgbouncer;

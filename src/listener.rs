@@ -2,14 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Listen;
+use crate::handover::message::Entrance;
 use crate::net::stream::Socket;
 use crate::server::connect::Address;
 
@@ -35,13 +38,15 @@ pub enum Listener {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// It was made by this process.
-    ours: bool,
+    /// To be removed in the end: it is not systemd's, and no other process has taken it over.
+    ours: AtomicBool,
+    /// It was so for the process that it comes from.
+    was_theirs: bool,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.ours {
+        if *self.ours.get_mut() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -55,27 +60,40 @@ pub struct Accepted {
     pub local: Address,
 }
 
-/// Opens all sockets of the configuration, or none.
+/// Opens all sockets of the configuration but those that are `there` already; what the
+/// configuration does not name is closed.
 ///
 /// # Errors
 /// [`ListenError`] names the address.
-pub fn bind(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
-    for address in &listen.tcp {
+pub fn complete(there: Vec<Listener>, listen: &Listen) -> Result<Vec<Listener>, ListenError> {
+    let is_wanted = |listener: &Listener| match listener {
+        Listener::Tcp(l) => l.local_addr().is_ok_and(|a| listen.tcp.contains(&a)),
+        Listener::Unix(_, file) => listen.unix_socket().as_ref() == Some(&file.path),
+    };
+    let mut listeners: Vec<_> = there.into_iter().filter(is_wanted).collect();
+    let have_tcp: Vec<_> = listeners.iter().filter_map(Listener::tcp_address).collect();
+    let have_unix = listeners.len() > have_tcp.len();
+    for address in listen.tcp.iter().filter(|a| !have_tcp.contains(a)) {
         let failed = |source| ListenError {
             address: address.to_string(),
             source,
         };
         listeners.push(Listener::Tcp(bind_tcp(*address, listen).map_err(failed)?));
     }
-    if let Some(directory) = &listen.unix_socket_dir {
-        let path = directory.join(format!(".s.PGSQL.{}", listen.port));
+    if let Some(path) = listen.unix_socket().filter(|_| !have_unix) {
         let failed = |source| ListenError {
             address: path.display().to_string(),
             source,
         };
         let listener = bind_unix(&path, listen).map_err(failed)?;
-        listeners.push(Listener::Unix(listener, SocketFile { path, ours: true }));
+        listeners.push(Listener::Unix(
+            listener,
+            SocketFile {
+                path,
+                ours: AtomicBool::new(true),
+                was_theirs: false,
+            },
+        ));
     }
     Ok(listeners)
 }
@@ -137,6 +155,54 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 // === impl Listener ===
 
 impl Listener {
+    fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(l) => l.local_addr().ok(),
+            Listener::Unix(..) => None,
+        }
+    }
+
+    /// A Unix socket of another process; `was_theirs` says whether that one was to remove its file
+    /// in the end. We are, after [`Listener::take_possession`].
+    pub fn passed_on(listener: UnixListener, path: PathBuf, was_theirs: bool) -> Listener {
+        let ours = AtomicBool::new(false);
+        Listener::Unix(
+            listener,
+            SocketFile {
+                path,
+                ours,
+                was_theirs,
+            },
+        )
+    }
+
+    /// The process that it comes from ends.
+    pub fn take_possession(&self) {
+        if let Listener::Unix(_, file) = self
+            && file.was_theirs
+        {
+            file.ours.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// For another process.
+    pub fn socket(&self) -> Option<(Entrance, BorrowedFd<'_>)> {
+        Some(match self {
+            Listener::Tcp(l) => (Entrance::Tcp(l.local_addr().ok()?), l.as_fd()),
+            Listener::Unix(l, file) => {
+                let ours = file.ours.load(Ordering::Relaxed);
+                (Entrance::Unix(file.path.clone(), ours), l.as_fd())
+            }
+        })
+    }
+
+    /// Another process has it: its file stays.
+    pub fn leave_behind(&self) {
+        if let Listener::Unix(_, file) = self {
+            file.ours.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// For the log, and for the lines that tell the user where to connect.
     pub fn address(&self) -> String {
         match self {

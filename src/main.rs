@@ -67,13 +67,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     if cli.daemon {
         process::go_to_background(&config)?;
     }
-    config.pidfile.as_deref().map_or(Ok(()), PidFile::check)?;
+    if !cli.take_over {
+        config.pidfile.as_deref().map_or(Ok(()), PidFile::check)?;
+    }
+    let take_over = cli.take_over;
     let quiet = cli.quiet || cli.daemon;
     let set_log = log::start(&config.log.clone(), quiet, move |level| {
         cli.log_filter(level)
     })
     .map_err(anyhow::Error::msg)?;
-    let result = app::run(config, set_log);
+    let result = app::run(config, set_log, take_over);
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }

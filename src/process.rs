@@ -72,13 +72,34 @@ impl PidFile {
     /// As [`PidFile::check`], or it cannot be written.
     pub fn write(path: &Path) -> anyhow::Result<PidFile> {
         PidFile::check(path)?;
-        let written = (|| -> io::Result<()> {
+        PidFile::take_over(path)
+    }
+
+    /// Whoever's number is there: that process ends.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn take_over(path: &Path) -> anyhow::Result<PidFile> {
+        let file = PidFile(path.to_owned());
+        file.write_again()?;
+        Ok(file)
+    }
+
+    /// Another process may have written its own number, and has given up.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_again(&self) -> anyhow::Result<()> {
+        let write = || -> io::Result<()> {
             let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).open(path)?;
-            writeln!(file, "{}", std::process::id())
-        })();
-        written.with_context(|| format!("pidfile: cannot write {}", path.display()))?;
-        Ok(PidFile(path.to_owned()))
+            // Never empty: somebody may be reading it.
+            let options = options.write(true).create(true).truncate(false);
+            let mut file = options.open(&self.0)?;
+            let text = format!("{}\n", std::process::id());
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        };
+        write().with_context(|| format!("pidfile: cannot write {}", self.0.display()))
     }
 }
 

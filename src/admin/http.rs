@@ -25,7 +25,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, console: Arc<Console>) {
+pub async fn serve(listener: Arc<TcpListener>, console: Arc<Console>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {

@@ -78,7 +78,7 @@ pub(super) async fn obey(
 }
 
 /// If systemd has started us, and wants to know (sd_notify(3)).
-pub(super) fn tell_systemd(state: &[NotifyState<'_>]) {
+pub(crate) fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "cannot tell systemd");
     }

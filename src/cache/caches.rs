@@ -1,7 +1,8 @@
 //! All that the process remembers: the store, and the databases that it is about.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ pub struct Caches {
     bell: Option<Arc<Notify>>,
     /// They must be told before a write is acknowledged.
     strict: bool,
+    /// As long as this is held somewhere, nothing is remembered or given.
+    suspended: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
 }
 
 impl Caches {
@@ -35,6 +38,17 @@ impl Caches {
                 .shared
                 .as_ref()
                 .is_some_and(|s| s.consistency == Consistency::Strict),
+            suspended: Mutex::default(),
+        }
+    }
+
+    /// Nothing is remembered or given as long as `held` is held: somebody else writes, and nobody
+    /// tells us what.
+    pub fn suspend(&self, held: &Arc<dyn Any + Send + Sync>) {
+        *self.suspended.lock() = Some(Arc::downgrade(held));
+        for space in self.spaces() {
+            space.flush();
+            space.wait_for(Arc::downgrade(held));
         }
     }
 
@@ -48,6 +62,11 @@ impl Caches {
             .clone()
             .map(|bell| Arc::new(Outbox::new(bell, self.strict)));
         let space = Space::shared(place.clone(), outbox);
+        if let Some(held) = &*self.suspended.lock()
+            && held.strong_count() > 0
+        {
+            space.wait_for(Weak::clone(held));
+        }
         spaces.insert(place, (server.clone(), Arc::clone(&space)));
         let of_server = spaces.values().filter(|(s, _)| *s == server);
         let of_server: Vec<_> = of_server.map(|(_, space)| Arc::clone(space)).collect();

@@ -45,8 +45,19 @@ impl Directory {
         }
     }
 
+    /// Enters a client that has its key already. `false`: another one has the same, and this one
+    /// cannot cancel.
+    pub fn enter_again(&self, info: &Arc<ClientInfo>) -> bool {
+        let mut clients = self.clients.lock();
+        let entry = clients.entry(info.key.pid);
+        Arc::ptr_eq(entry.or_insert_with(|| Arc::clone(info)), info)
+    }
+
     pub fn leave(&self, info: &ClientInfo) {
-        self.clients.lock().remove(&info.key.pid);
+        let mut clients = self.clients.lock();
+        if clients.get(&info.key.pid).is_some_and(|c| c.id == info.id) {
+            clients.remove(&info.key.pid);
+        }
     }
 
     /// The client that this cancel key belongs to, if the secret is right.

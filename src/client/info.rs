@@ -64,6 +64,8 @@ pub enum Control {
     Drain = 4,
     /// The deadline has passed.
     Deadline = 8,
+    /// Move to another process at the end of the transaction.
+    HandOver = 16,
 }
 
 /// As `SHOW CLIENTS` names it.
@@ -165,6 +167,11 @@ pub struct ClientIdentity {
 
 impl ClientInfo {
     pub fn new(identity: ClientIdentity) -> ClientInfo {
+        ClientInfo::connected_at(identity, SystemTime::now())
+    }
+
+    /// Of a client that has been there since `connected`.
+    pub fn connected_at(identity: ClientIdentity, connected: SystemTime) -> ClientInfo {
         ClientInfo {
             id: identity.id,
             key: identity.key,
@@ -174,7 +181,7 @@ impl ClientInfo {
             peer: identity.peer,
             local: identity.local,
             tls: identity.tls,
-            connected: SystemTime::now(),
+            connected,
             live: Live {
                 deadline: AtomicU64::new(NEVER),
                 since: AtomicU64::new(0),
@@ -185,6 +192,21 @@ impl ClientInfo {
                 waker: OnceLock::new(),
             },
         }
+    }
+
+    /// The same client for a new task.
+    pub fn again(&self) -> ClientInfo {
+        let identity = ClientIdentity {
+            id: self.id,
+            key: self.key.clone(),
+            database: Arc::clone(&self.database),
+            user: Arc::clone(&self.user),
+            application_name: self.application_name.clone(),
+            peer: self.peer.clone(),
+            local: self.local.clone(),
+            tls: self.tls,
+        };
+        ClientInfo::connected_at(identity, self.connected)
     }
 
     /// How long it has been connected.
@@ -198,7 +220,13 @@ impl ClientInfo {
     }
 
     pub fn request(&self, control: Control) {
-        self.live.control.fetch_or(control as u8, Ordering::Release);
+        self.request_all(&[control]);
+    }
+
+    /// Several at once: the task does not see one without the others.
+    pub fn request_all(&self, controls: &[Control]) {
+        let all = controls.iter().fold(0, |all, c| all | *c as u8);
+        self.live.control.fetch_or(all, Ordering::Release);
         if let Some(waker) = self.live.waker.get() {
             waker.wake_by_ref();
         }

@@ -4,23 +4,25 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::directory::Directory;
 use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
 use super::startup::{self, Opening};
-use super::task::{ClientTask, NewClient, Surroundings};
+use super::task::{ClientParts, Surroundings};
 use super::users::Users;
 use crate::admin::console::{Console, ConsoleUser};
 use crate::config::{Config, Timeouts};
+use crate::handover::take::Forward;
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
 use crate::net::tls_server::TlsServer;
@@ -28,7 +30,6 @@ use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
-use crate::pool::settings;
 use crate::pool::welcome::WelcomeError;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
@@ -42,9 +43,11 @@ mod demand;
 mod greeting;
 mod limits;
 mod prove;
+mod settle;
 
 pub use limits::ClientLimits;
 use prove::{pass_on, prove};
+pub use settle::{own_timeouts, settle, settle_again};
 
 /// How long after the deadline of its login a client may take to read why it is refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -69,11 +72,22 @@ pub struct Door {
     pub limits: ClientLimits,
     /// What SET at the console has changed since the configuration was read.
     pub set: Mutex<Vec<(String, String)>>,
+    /// Connections that are not logged in yet.
+    pub arriving: AtomicUsize,
+    /// A process that wants to take over.
+    pub successors: mpsc::Sender<UnixStream>,
+    /// The process that we are taking over from, as long as it is there.
+    pub before: ArcSwapOption<Forward>,
 }
 
 impl Door {
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are not logged in yet.
+    pub fn arriving(&self) -> usize {
+        self.arriving.load(Ordering::Acquire)
     }
 }
 
@@ -133,8 +147,10 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             say_no(&mut stream, &refusal).await;
         }
     };
+    door.arriving.fetch_add(1, Ordering::AcqRel);
     // A client that does not even read what it is told is not waited for.
     let _ = within(deadline.map(|d| d + LAST_WORDS), login).await;
+    door.arriving.fetch_sub(1, Ordering::AcqRel);
 }
 
 /// Runs `step`, but not past the deadline, if there is one.
@@ -169,10 +185,17 @@ async fn open(
         }
         Ok(Opening::Cancel { pid, secret }) => {
             // Nobody is told whether there was such a key.
-            match door.directory.find(pid, &secret) {
-                Some(client) => client.request(Control::Cancel),
-                None => tracing::debug!(peer = %accepted.peer, "cancel request with unknown key"),
+            match (door.directory.find(pid, &secret), door.before.load_full()) {
+                (Some(client), _) => client.request(Control::Cancel),
+                (None, Some(before)) => before.cancel(pid, secret).await,
+                (None, None) => {
+                    tracing::debug!(peer = %accepted.peer, "cancel request with unknown key");
+                }
             }
+            None
+        }
+        Ok(Opening::HandOver(stream)) => {
+            settle::hand_over(door, stream, peer_uid);
             None
         }
         Err(error) => {
@@ -239,7 +262,7 @@ async fn log_in(
                 door.directory.leave(&entry.info);
                 return Ok(());
             }
-            settle(door, stream, *entry);
+            settle(door, entry.into_parts(stream));
             Ok(())
         }
         Err(refusal) => Err((stream, refusal)),
@@ -259,6 +282,21 @@ struct Entry {
     reported: Reported,
     permit: Permit,
     own_timeouts: Option<Arc<Timeouts>>,
+}
+
+impl Entry {
+    fn into_parts(self, stream: Stream) -> ClientParts {
+        ClientParts {
+            stream,
+            state: self.state,
+            info: self.info,
+            pool: self.pool,
+            permit: self.permit,
+            own_timeouts: self.own_timeouts,
+            server: None,
+            unread: Vec::new(),
+        }
+    }
 }
 
 async fn check(
@@ -329,12 +367,7 @@ async fn check(
     let (settings, reported) = welcome.map_err(unwelcome)?;
     pool.shard(crate::worker::Home::Control).logins.add(1);
     let info = enter(door, arrival, &parameters, &pool, stream.is_tls())?;
-    // Where the pool is a forced user's, its own are not the client's.
-    let own_timeouts = (*pool.user != *startup.user).then(|| {
-        let user = config.users.get(&startup.user);
-        let user = user.unwrap_or(&config.default_user);
-        Arc::new(settings::timeouts(&database, user))
-    });
+    let own_timeouts = own_timeouts(config, &database, &pool, &startup.user);
     Ok(Admission::Client(Box::new(Entry {
         info,
         pool,
@@ -447,19 +480,4 @@ fn enter(
     door.directory
         .enter(startup.minor >= 2, |key| ClientInfo::new(identity(key)))
         .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
-}
-
-/// The socket moves to its worker.
-fn settle(door: &Arc<Door>, stream: Stream, entry: Entry) {
-    let worker = door.workers.pick();
-    door.workers.send(ClientTask::new(NewClient {
-        stream,
-        state: entry.state,
-        info: entry.info,
-        pool: entry.pool,
-        worker,
-        context: Arc::clone(&door.surroundings),
-        permit: entry.permit,
-        own_timeouts: entry.own_timeouts,
-    }));
 }

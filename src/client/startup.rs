@@ -18,7 +18,12 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What a connection has turned out to be.
 #[derive(Debug)]
 pub enum Opening {
-    Cancel { pid: i32, secret: Vec<u8> },
+    Cancel {
+        pid: i32,
+        secret: Vec<u8>,
+    },
+    /// A new process wants our sockets.
+    HandOver(Stream),
     Startup(Stream, Startup),
 }
 
@@ -74,6 +79,7 @@ pub async fn open(
     let opened = negotiate(&mut stream, &mut buffer, tls, mode).await;
     match opened {
         Ok(Packet::Cancel { pid, secret }) => Ok(Opening::Cancel { pid, secret }),
+        Ok(Packet::HandOver) => Ok(Opening::HandOver(stream)),
         Ok(Packet::Startup(startup)) => Ok(Opening::Startup(stream, startup)),
         // Both are dealt with inside.
         Ok(Packet::Ssl | Packet::GssEnc) => Err(OpenError::AskedTwice),

@@ -40,6 +40,7 @@ mod block;
 mod cached;
 mod end;
 mod io_steps;
+mod moving;
 mod shared;
 mod timeouts;
 
@@ -47,6 +48,7 @@ pub use active::Active;
 use active::Phase;
 pub use end::End;
 use io_steps::Fill;
+pub use moving::ClientParts;
 
 /// How a task goes on after a step.
 enum Step {
@@ -57,6 +59,8 @@ enum Step {
     Idle,
     /// Boxed: it is rare, and a step is handed on several times a query.
     End(Box<End>),
+    /// It is no longer this process's.
+    Moved,
 }
 
 impl Step {
@@ -68,6 +72,8 @@ impl Step {
 /// Ends a client's presence in all lists when its task ends, however it ends.
 pub trait Farewell: Send + Sync + std::fmt::Debug {
     fn gone(&self, info: &ClientInfo, end: &End);
+    /// The client goes on elsewhere: it was asked to ([`Control::HandOver`]).
+    fn moves(&self, client: ClientParts);
 }
 
 /// A logged-in client.
@@ -82,7 +88,8 @@ pub struct ClientTask {
     active: Option<Box<Active>>,
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
-    _permit: Permit,
+    /// Taken away when it moves.
+    permit: Option<Permit>,
     /// Others can wake it.
     introduced: bool,
     done: bool,
@@ -100,33 +107,29 @@ pub struct Surroundings {
 
 /// What a task is made of.
 pub struct NewClient {
-    pub stream: Stream,
-    pub state: ClientState,
-    pub info: Arc<ClientInfo>,
-    pub pool: Arc<Pool>,
+    pub client: ClientParts,
     pub worker: Arc<Worker>,
     pub context: Arc<Surroundings>,
-    /// Counts against the limits on clients as long as the task lives.
-    pub permit: Permit,
-    /// Of the user that it has logged in as, where the pool is another user's.
-    pub own_timeouts: Option<Arc<Timeouts>>,
 }
 
 impl ClientTask {
     pub fn new(new: NewClient) -> ClientTask {
-        ClientTask {
-            stream: new.stream,
-            state: new.state,
-            info: new.info,
-            pool: new.pool,
+        let client = new.client;
+        let mut task = ClientTask {
+            stream: client.stream,
+            state: client.state,
+            info: client.info,
+            pool: client.pool,
             worker: new.worker,
             context: new.context,
             active: None,
-            own_timeouts: new.own_timeouts,
-            _permit: new.permit,
+            own_timeouts: client.own_timeouts,
+            permit: Some(client.permit),
             introduced: false,
             done: false,
-        }
+        };
+        task.unpack(client.server, &client.unread);
+        task
     }
 
     pub fn worker(&self) -> &Arc<Worker> {
@@ -136,9 +139,14 @@ impl ClientTask {
     /// The task is on its worker's thread now.
     ///
     /// # Errors
-    /// The socket could not be registered; the client is gone.
+    /// A socket could not be registered; the client is gone.
     pub fn arrive(&mut self) -> io::Result<()> {
         self.set_idle_deadline(self.context.clock.now());
+        if let Some(active) = &mut self.active
+            && let Phase::Attached(server) = &mut active.phase
+        {
+            server.move_to(self.worker.home())?;
+        }
         self.stream.rehome()
     }
 }
@@ -165,6 +173,7 @@ impl Future for ClientTask {
                     task.finish(&end);
                     return Poll::Ready(());
                 }
+                Step::Moved => return Poll::Ready(()),
             }
         }
     }
@@ -199,7 +208,7 @@ impl ClientTask {
         if self.info.is_requested(Control::Kill) {
             return Some(End::Killed);
         }
-        if self.info.is_requested(Control::Drain) {
+        if self.info.is_requested(Control::Drain) && !self.may_move() {
             return Some(End::ShuttingDown);
         }
         self.info
@@ -243,6 +252,7 @@ impl ClientTask {
                 Poll::Ready(Ok(Fill::Eof)) => Step::end(End::Eof),
                 Poll::Ready(Ok(_)) => Step::Again,
                 Poll::Ready(Err(error)) => Step::end(End::from_read(error)),
+                Poll::Pending if self.info.has_request() && self.moves() => Step::Moved,
                 // What comes next wakes the task.
                 Poll::Pending => match &self.active {
                     Some(active) if active.x.up.is_empty() => Step::Idle,
@@ -325,6 +335,9 @@ impl ClientTask {
     }
 
     fn waiting_request(&mut self, now: Now, ticket: Ticket) -> Option<Step> {
+        if self.moves() {
+            return Some(Step::Moved);
+        }
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
         let expired = self.info.take(Control::Deadline);

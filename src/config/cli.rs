@@ -34,6 +34,11 @@ pub struct Cli {
     #[arg(short, long)]
     pub daemon: bool,
 
+    /// Take over the sockets and the clients of the pgweir that runs with this configuration; it ends
+    /// when all have moved. If none runs, start as usual
+    #[arg(short = 'R', long = "reboot", conflicts_with = "check")]
+    pub take_over: bool,
+
     /// Run as this user, if started by root; goes before what the configuration says
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,

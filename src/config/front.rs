@@ -33,6 +33,14 @@ pub struct Listen {
     pub tcp_user_timeout: Option<Duration>,
 }
 
+impl Listen {
+    /// Path of the Unix socket, if there is to be one.
+    pub fn unix_socket(&self) -> Option<PathBuf> {
+        let directory = self.unix_socket_dir.as_ref()?;
+        Some(directory.join(format!(".s.PGSQL.{}", self.port)))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// A tracing-subscriber filter, for example `info` or `info,pgweir::client=debug`.

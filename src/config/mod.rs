@@ -70,6 +70,8 @@ pub struct Config {
     pub startup: StartupRules,
     /// How long a drain after SIGTERM or SIGINT may take before clients are cut off.
     pub shutdown_timeout: Duration,
+    /// How long clients may stay when another process takes over; zero: as long as they like.
+    pub upgrade_timeout: Duration,
     pub log: Log,
     pub http: Option<Http>,
     pub client_tls: ClientTls,

@@ -63,6 +63,7 @@ pub(super) struct General {
     pub max_server_conn: Option<Count>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
+    pub upgrade_timeout: Option<Interval>,
     pub pidfile: Option<PathBuf>,
     pub user: Option<String>,
     pub stats_period: Option<Interval>,

@@ -271,6 +271,7 @@ impl Resolver<'_, '_> {
         set(&mut config.max_client_conn, raw.max_client_conn);
         set(&mut config.max_server_conn, raw.max_server_conn);
         set(&mut config.shutdown_timeout, raw.shutdown_timeout);
+        set(&mut config.upgrade_timeout, raw.upgrade_timeout);
         set_path(&mut config.pidfile, raw.pidfile.clone());
         set_text(&mut config.user, raw.user.clone());
         set(&mut config.stats_period, raw.stats_period);

@@ -205,6 +205,7 @@ pub(super) const KEYS: &[Key] = &[
     live("general", "shutdown_timeout", |c| {
         seconds(c.shutdown_timeout)
     }),
+    live("general", "upgrade_timeout", |c| seconds(c.upgrade_timeout)),
     live("general", "admin_users", |c| join(c.admin_users.iter())),
     live("general", "stats_users", |c| join(c.stats_users.iter())),
     live("general", "client_login_timeout", |c| {

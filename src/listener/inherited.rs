@@ -5,7 +5,7 @@ use std::io;
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{Listener, SocketFile};
+use super::Listener;
 
 /// The sockets that were passed on; empty if there are none. To be called once.
 ///
@@ -32,5 +32,5 @@ fn one(passed: &mut ListenFd, n: usize) -> io::Result<Listener> {
     let path = address.as_pathname().unwrap_or("".as_ref()).to_owned();
     let listener = UnixListener::from_std(listener)?;
     // The file is systemd's.
-    Ok(Listener::Unix(listener, SocketFile { path, ours: false }))
+    Ok(Listener::passed_on(listener, path, false))
 }

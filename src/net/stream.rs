@@ -4,6 +4,7 @@
 //! runtime each, so a connection that changes workers is moved with [`Stream::rehome`].
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -133,6 +134,15 @@ impl Stream {
     /// library already holds is not seen, so ask only when everything decrypted has been read.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_read_ready(cx)
+    }
+
+    /// The descriptor, unless it is TLS's.
+    pub fn plain(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Stream::Plain(Socket::Tcp(s)) => Some(s.as_fd()),
+            Stream::Plain(Socket::Unix(s)) => Some(s.as_fd()),
+            _ => None,
+        }
     }
 
     pub fn is_tls(&self) -> bool {

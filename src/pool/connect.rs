@@ -160,7 +160,7 @@ impl Pool {
     /// So many connections are wanted even if nobody waits. One when the server is out of reach:
     /// otherwise, with clients sent elsewhere for that reason, nobody would notice its return.
     pub(super) fn minimum(&self) -> usize {
-        if self.is_closed() {
+        if self.is_closed() || self.shared.retiring.load(Ordering::Relaxed) {
             return 0;
         }
         let least = usize::from(!self.is_reachable());

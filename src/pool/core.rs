@@ -322,6 +322,11 @@ impl<S, W: Clone> Core<S, W> {
         self.lent -= 1;
     }
 
+    /// A connection that comes from elsewhere is lent already.
+    pub fn adopt(&mut self) {
+        self.lent += 1;
+    }
+
     /// A connection could not be made.
     pub fn connect_failed(&mut self) {
         self.connecting -= 1;

@@ -9,6 +9,7 @@ pub mod core;
 mod hold;
 pub mod lease;
 pub mod maintain;
+pub mod moving;
 pub mod recycle;
 pub mod registry;
 pub mod settings;
@@ -46,6 +47,26 @@ pub struct Shared {
     pub tier: Option<Arc<Tier>>,
     /// Numbers of clients and servers (`id` in the console).
     next_id: AtomicU64,
+    origin: Origin,
+    /// Another process takes over: no connection is made for later.
+    retiring: AtomicBool,
+}
+
+/// Where a process goes on that has taken over from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// How many processes there were before.
+    pub generation: u64,
+    pub next_id: u64,
+}
+
+impl Default for Origin {
+    fn default() -> Origin {
+        Origin {
+            generation: 0,
+            next_id: 1,
+        }
+    }
 }
 
 impl Shared {
@@ -53,13 +74,35 @@ impl Shared {
         control: tokio::runtime::Handle,
         workers: usize,
         tier: Option<Arc<Tier>>,
+        origin: Origin,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             control,
             workers,
             tier,
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(origin.next_id),
+            origin,
+            retiring: AtomicBool::new(false),
         })
+    }
+
+    pub fn set_retiring(&self, retiring: bool) {
+        self.retiring.store(retiring, Ordering::Relaxed);
+    }
+
+    /// Where a process goes on that takes over from this one.
+    pub fn next_origin(&self) -> Origin {
+        /// This one goes on to give numbers for a while.
+        const AHEAD: u64 = 1 << 20;
+        Origin {
+            generation: self.origin.generation + 1,
+            next_id: self.next_id.load(Ordering::Relaxed) + AHEAD,
+        }
+    }
+
+    /// Statements of a process, and those that it takes over, must not have the same number.
+    fn first_statement(&self) -> u64 {
+        (self.origin.generation << 40) + 1
     }
 
     pub fn new_id(&self) -> u64 {
@@ -119,7 +162,7 @@ impl Pool {
         Arc::new(Pool {
             database: new.database,
             user: new.user,
-            statements: Registry::default(),
+            statements: Registry::numbered_from(new.shared.first_statement()),
             core: Mutex::new(Core::new(new.settings.limits, homes)),
             settings: ArcSwap::from_pointee(new.settings),
             endpoints: ArcSwap::from_pointee(new.endpoints),

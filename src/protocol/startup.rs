@@ -7,6 +7,9 @@ pub const PACKET_MAX: usize = 10_000;
 const CANCEL: u32 = 80_877_102;
 const SSL: u32 = 80_877_103;
 const GSSENC: u32 = 80_877_104;
+/// Our own: a new process asks the running one for its sockets. No version of the protocol and no
+/// other request has this number.
+const HAND_OVER: u32 = u32::from_be_bytes(*b"wei\x01");
 /// Newest minor version of protocol 3 that we speak.
 pub const NEWEST_MINOR: u16 = 2;
 
@@ -14,7 +17,12 @@ pub const NEWEST_MINOR: u16 = 2;
 pub enum Packet {
     Ssl,
     GssEnc,
-    Cancel { pid: i32, secret: Vec<u8> },
+    Cancel {
+        pid: i32,
+        secret: Vec<u8>,
+    },
+    /// See [`crate::handover`].
+    HandOver,
     Startup(Startup),
 }
 
@@ -59,6 +67,13 @@ pub enum StartupError {
     Encoding,
 }
 
+/// Asks the running process for its sockets.
+pub fn hand_over() -> [u8; 8] {
+    let mut packet = [0, 0, 0, 8, 0, 0, 0, 0];
+    packet[4..].copy_from_slice(&HAND_OVER.to_be_bytes());
+    packet
+}
+
 /// Reads the packet at the start of `bytes` and says how long it is; `None` means that more bytes
 /// are needed.
 ///
@@ -90,6 +105,7 @@ pub fn packet(bytes: &[u8]) -> Result<Option<(Packet, usize)>, StartupError> {
                 secret: secret.to_vec(),
             }
         }
+        HAND_OVER if rest.is_empty() => Packet::HandOver,
         version => Packet::Startup(startup(version, rest)?),
     };
     Ok(Some((packet, length)))

@@ -91,7 +91,7 @@ pub struct Established {
 }
 
 /// One end of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Address {
     Tcp(SocketAddr),
     /// Path of the server's socket, at both ends (ours has no name).

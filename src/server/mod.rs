@@ -153,6 +153,33 @@ impl Server {
         }
     }
 
+    /// One that another process has made.
+    #[allow(clippy::too_many_arguments)] // each is a field
+    pub fn moved(
+        stream: Stream,
+        state: ServerState,
+        info: Arc<ServerInfo>,
+        endpoint: Arc<Endpoint>,
+        cancel_key: Vec<u8>,
+        created: Instant,
+        generation: u64,
+        permit: Permit,
+    ) -> Server {
+        Server {
+            stream,
+            state,
+            info,
+            home: Home::Control,
+            endpoint,
+            cancel_key: cancel_key.into(),
+            cancels: Arc::new(()),
+            created,
+            checked: Instant::now(),
+            generation,
+            _permit: permit,
+        }
+    }
+
     /// A cancel request for this connection has been sent and may still arrive.
     pub fn is_being_cancelled(&self) -> bool {
         Arc::strong_count(&self.cancels) > 1
@@ -183,6 +210,30 @@ pub struct Identity {
 }
 
 impl ServerInfo {
+    /// Of a connection that another process has made, with its client.
+    pub fn moved(
+        id: u64,
+        (database, user): (Arc<str>, Arc<str>),
+        (peer, local): (Address, Address),
+        connected: SystemTime,
+        backend_pid: i32,
+    ) -> ServerInfo {
+        ServerInfo {
+            id,
+            database,
+            user,
+            peer,
+            local,
+            tls: false,
+            backend_pid,
+            connected,
+            activity: AtomicU8::new(Activity::Active as u8),
+            client: AtomicU64::new(0),
+            prepared: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        }
+    }
+
     pub fn new(identity: Identity, established: &Established) -> ServerInfo {
         ServerInfo {
             id: identity.id,

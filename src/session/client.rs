@@ -81,6 +81,14 @@ impl ClientState {
         }
     }
 
+    /// In no transaction, and in the middle of nothing else.
+    pub fn is_at_rest(&self) -> bool {
+        self.detached == Detached::Ready
+            && self.failure.is_none()
+            && self.savepoints.is_none()
+            && !self.local_environment
+    }
+
     /// The statement that this client knows by `name`; empty for the unnamed one.
     #[inline]
     pub fn statement(&self, name: &[u8]) -> Option<&Arc<Statement>> {
@@ -118,6 +126,12 @@ impl ClientState {
     /// `DEALLOCATE ALL`.
     pub fn forget_statements(&mut self) {
         self.statements = None;
+    }
+
+    /// All named statements.
+    pub fn named_statements(&self) -> impl Iterator<Item = (&[u8], &Arc<Statement>)> {
+        let named = self.statements.iter().flat_map(|s| s.iter());
+        named.map(|(name, statement)| (&**name, statement))
     }
 
     /// How many named statements the client has.

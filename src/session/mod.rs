@@ -6,7 +6,8 @@
 //! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
-//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed.
+//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`portable`] is
+//! all of it for another process.
 
 pub mod backlog;
 pub mod buffer;
@@ -19,6 +20,7 @@ pub mod held;
 pub mod lane;
 pub mod link;
 pub mod pins;
+pub mod portable;
 pub mod recording;
 pub mod reported;
 pub mod server;

@@ -64,6 +64,15 @@ impl Pin {
 pub struct Pins(u8);
 
 impl Pins {
+    /// One bit a kind, in an order that never changes.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u8) -> Pins {
+        Pins(bits)
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -116,6 +116,11 @@ impl ServerState {
         self.unnamed = 0;
     }
 
+    /// What is prepared here, what was used last coming last.
+    pub fn prepared(&self) -> impl Iterator<Item = &Arc<Statement>> {
+        self.prepared.iter().rev().map(|(_, statement)| statement)
+    }
+
     pub fn prepared_count(&self) -> usize {
         self.prepared.len()
     }

@@ -13,6 +13,10 @@ use parking_lot::Mutex;
 use crate::cache::memo::Slot;
 use crate::sql;
 
+mod record;
+
+pub use record::StatementRecord;
+
 /// How the statement comes into being on a server connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -145,8 +149,16 @@ struct Inner {
 
 impl Default for Registry {
     fn default() -> Registry {
+        Registry::numbered_from(1)
+    }
+}
+
+impl Registry {
+    /// Its statements' numbers begin with `first`: statements that come from another process keep
+    /// theirs.
+    pub fn numbered_from(first: u64) -> Registry {
         Registry {
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(first),
             inner: Mutex::new(Inner {
                 shared: HashMap::default(),
                 sweep_at: 256,

@@ -22,6 +22,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 mod calls;
 mod classify;
 mod datetime;
@@ -46,7 +48,7 @@ pub enum Class {
 
 /// One statement of a text, in the order in which the server answers them. Empty ones are left out,
 /// as the server gives them no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// Bytes of the text, from the first token to the last; never the semicolon.
     pub range: Range<usize>,
@@ -58,7 +60,7 @@ pub struct Statement {
 ///
 /// Names are as the server understands them: in lower case unless quoted, at most 63 bytes.
 /// Ranges are bytes of the whole text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// `SET`, in any of its forms.
     Set {
@@ -137,7 +139,7 @@ pub enum Effect {
 }
 
 /// Session state that belongs to one server connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PinKind {
     /// `LISTEN`.
     Listen,

@@ -12,6 +12,8 @@ pub struct Ini {
     pub port: u16,
     pub scratch: Scratch,
     child: Option<Child>,
+    /// Name of the file that it is started with.
+    config: &'static str,
 }
 
 impl Ini {
@@ -29,6 +31,7 @@ impl Ini {
             port: free_port(),
             scratch: Scratch::new("ini"),
             child: None,
+            config: "pgbouncer.ini",
         };
         ini.write(pg_port, pgbouncer, rest);
         ini
@@ -50,13 +53,38 @@ impl Ini {
         fs::write(self.file("pgbouncer.ini"), text).unwrap();
     }
 
+    /// Says the same in TOML from now on, with `general` for what only that can say.
+    pub fn convert(&mut self, general: &str) {
+        let converted = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+            .arg("convert")
+            .arg(self.file("pgbouncer.ini"))
+            .output()
+            .unwrap();
+        let toml = String::from_utf8(converted.stdout).unwrap();
+        let toml = toml.replace("[general]\n", &format!("[general]\n{general}\n"));
+        fs::write(self.file("pgweir.toml"), toml).unwrap();
+        self.config = "pgweir.toml";
+    }
+
     /// Starts it, again if it has ended.
     pub fn run(&mut self) {
+        self.child = Some(self.launch(&[]));
+    }
+
+    /// A new process takes over; gives the one before it.
+    pub fn upgrade(&mut self) -> Child {
+        let new = self.launch(&["-R"]);
+        self.child.replace(new).expect("it runs")
+    }
+
+    /// Starts a process and waits until it is ready.
+    pub fn launch(&self, arguments: &[&str]) -> Child {
         let started = |ini: &Ini| ini.log().matches("pgweir is ready").count();
         let before = started(self);
         let mut child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
             .arg("-q")
-            .arg(self.file("pgbouncer.ini"))
+            .args(arguments)
+            .arg(self.file(self.config))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -70,7 +98,7 @@ impl Ini {
             assert!(Instant::now() < deadline, "{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.child = Some(child);
+        child
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -112,7 +140,12 @@ impl Ini {
 
     /// Whether it ended well.
     pub fn wait_exit(&mut self) -> bool {
-        let mut child = self.child.take().expect("it runs");
+        let child = self.child.take().expect("it runs");
+        self.ends_well(child)
+    }
+
+    /// Whether a process of this configuration ended well.
+    pub fn ends_well(&self, mut child: Child) -> bool {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = child.try_wait().unwrap() {

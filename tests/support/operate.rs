@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -173,14 +173,23 @@ pub fn psql(port: u16, user: &str, database: &str, sql: &str) -> Output {
 /// Runs a program with psycopg 3 and asyncpg at hand; `PORT` is in its environment.
 #[track_caller]
 pub fn python(port: u16, program: &str) -> String {
-    let output = Command::new(interpreter())
-        .args(["-c", program])
-        .env("PORT", port.to_string())
-        .output()
-        .unwrap();
+    let output = python_command(port, program).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The same, beside the test; its output is to be read, and it may be written to.
+pub fn python_child(port: u16, program: &str) -> Child {
+    let mut command = python_command(port, program);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn python_command(port: u16, program: &str) -> Command {
+    let mut command = Command::new(interpreter());
+    command.args(["-c", program]).env("PORT", port.to_string());
+    command
 }
 
 /// The one that scripts/test has installed.

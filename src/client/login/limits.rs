@@ -41,6 +41,20 @@ impl ClientLimits {
         self.total.set_limit(max_client_conn);
     }
 
+    fn budgets(&self, config: &Config, database: &Database, name: &str, user: &str) -> Budgets {
+        let of_user = config.users.get(user).unwrap_or(&config.default_user);
+        let limits = [
+            database.max_db_client_connections,
+            of_user.max_user_client_connections,
+        ];
+        self.named.lock().budgets(&self.total, name, user, limits)
+    }
+
+    /// For a client that another process has let in.
+    pub fn adopt(&self, config: &Config, database: &Database, name: &str, user: &str) -> Permit {
+        Permit::unconditional(&self.budgets(config, database, name, user))
+    }
+
     pub(super) fn enter(
         &self,
         config: &Config,
@@ -48,13 +62,7 @@ impl ClientLimits {
         name: &str,
         user: &str,
     ) -> Result<Permit, Refusal> {
-        let of_user = config.users.get(user).unwrap_or(&config.default_user);
-        let limits = [
-            database.max_db_client_connections,
-            of_user.max_user_client_connections,
-        ];
-        let budgets = self.named.lock().budgets(&self.total, name, user, limits);
-        Permit::acquire(&budgets).map_err(|full| {
+        Permit::acquire(&self.budgets(config, database, name, user)).map_err(|full| {
             Refusal::new(
                 sqlstate::TOO_MANY_CONNECTIONS,
                 format!(

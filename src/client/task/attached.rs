@@ -268,11 +268,17 @@ impl ClientTask {
         }
     }
 
-    /// Shutting down: a client that is in no transaction goes, though it holds a server.
+    /// A client that is in no transaction goes, though it holds a server: to another process, or
+    /// because this one shuts down.
     fn drain_if_asked(&mut self) -> Option<Step> {
-        self.info
-            .is_requested(Control::Drain)
-            .then_some(Step::end(End::ShuttingDown))
+        if !self.info.has_request() {
+            return None;
+        }
+        if self.moves() {
+            return Some(Step::Moved);
+        }
+        (self.info.is_requested(Control::Drain) && !self.may_move())
+            .then(|| Step::end(End::ShuttingDown))
     }
 
     fn statement_mode_violation(&mut self) -> Option<Step> {

@@ -44,6 +44,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         pool_idle_timeout: OFF,
         startup: StartupRules::default(),
         shutdown_timeout: seconds(30),
+        upgrade_timeout: seconds(60),
         log: Log {
             level: "info".to_owned(),
             connections: true,

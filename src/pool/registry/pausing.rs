@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Inner, Pools};
 use crate::pool::Pool;
 
 /// How a pool is held up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
     /// Server connections are closed as they become free; clients wait.
     Pause,
@@ -16,11 +18,11 @@ pub enum Hold {
 }
 
 /// What an operator has said. Names stay here whether there are pools for them or not.
-#[derive(Debug, Default)]
-pub(super) struct Holds {
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Holds {
     all: Option<Hold>,
-    paused: HashSet<Arc<str>>,
-    disabled: HashSet<Arc<str>>,
+    paused: HashSet<String>,
+    disabled: HashSet<String>,
 }
 
 impl Holds {
@@ -44,6 +46,17 @@ pub enum HoldError {
 }
 
 impl Pools {
+    pub fn holds(&self) -> Holds {
+        self.inner.lock().holds.clone()
+    }
+
+    /// Goes on to hold up what another process did.
+    pub fn set_holds(&self, holds: Holds) {
+        let mut inner = self.inner.lock();
+        inner.holds = holds;
+        inner.apply_holds(|_| true);
+    }
+
     /// What holds everything up.
     pub fn held(&self) -> Option<Hold> {
         self.inner.lock().holds.all
@@ -103,7 +116,7 @@ impl Pools {
     }
 }
 
-fn set(names: &mut HashSet<Arc<str>>, name: &str, on: bool) -> bool {
+fn set(names: &mut HashSet<String>, name: &str, on: bool) -> bool {
     match on {
         true => names.insert(name.into()),
         false => names.remove(name),

@@ -77,7 +77,7 @@ impl KeyCache {
         proven.push_back((Arc::clone(verifier), keys));
     }
 
-    pub(super) fn proven(&self, verifier: &str) -> Option<ScramKeys> {
+    pub fn proven(&self, verifier: &str) -> Option<ScramKeys> {
         let proven = self.proven.lock();
         let found = proven.iter().find(|(known, _)| **known == *verifier);
         found.map(|(_, keys)| keys.clone())

@@ -1,0 +1,95 @@
+//! Going on in another process (see [`crate::handover`]): when a client can leave this one, and how
+//! one that has come begins.
+
+use super::{ClientTask, Phase};
+use crate::client::info::Control;
+use crate::net::stream::{Socket, Stream};
+use crate::pool::Pool;
+use crate::pool::budget::Permit;
+use crate::server::Server;
+use crate::session::client::ClientState;
+use crate::session::settings::Settings;
+use crate::{client::info::ClientInfo, config::Timeouts};
+use std::sync::Arc;
+
+/// All that a client is, apart from where it runs.
+#[derive(Debug)]
+pub struct ClientParts {
+    pub stream: Stream,
+    pub state: ClientState,
+    pub info: Arc<ClientInfo>,
+    pub pool: Arc<Pool>,
+    /// Counts against the limits on clients as long as it exists.
+    pub permit: Permit,
+    /// Of the user that it has logged in as, where the pool is another user's.
+    pub own_timeouts: Option<Arc<Timeouts>>,
+    /// Lent to it by the pool, and in no transaction.
+    pub server: Option<Box<Server>>,
+    /// What it has sent and nobody has looked at.
+    pub unread: Vec<u8>,
+}
+
+impl ClientTask {
+    /// Whether it is to move when it comes to rest.
+    pub(super) fn may_move(&self) -> bool {
+        let server = match self.active.as_ref().map(|a| &a.phase) {
+            Some(Phase::Attached(server)) => Some(&server.stream),
+            _ => None,
+        };
+        self.info.is_requested(Control::HandOver)
+            && !self.stream.is_tls()
+            && server.is_none_or(|stream| !stream.is_tls())
+    }
+
+    /// Leaves this process, if it is asked to and in the middle of nothing; says whether it has.
+    pub(super) fn moves(&mut self) -> bool {
+        if !self.may_move() || !self.state.is_at_rest() {
+            return false;
+        }
+        if let Some(active) = &self.active {
+            let (up, down) = (&active.x.up, &active.x.down);
+            let rests = match &active.phase {
+                Phase::Detached | Phase::Waiting(_) => true,
+                Phase::Attached(server) => server.state.is_idle() && active.began.is_none(),
+                Phase::Joined(_) | Phase::Looking(_) => false,
+            };
+            if !rests || !down.is_empty() || up.pending_len() > 0 || up.in_message() {
+                return false;
+            }
+        }
+        let unread = self.active.as_ref().map(|a| a.x.up.unscanned().to_vec());
+        let server = self.unlink(self.context.clock.now());
+        self.become_idle();
+        let Some(permit) = self.permit.take() else {
+            return false;
+        };
+        let nothing = ClientState::new(Settings::default(), self.state.seen.clone());
+        self.done = true;
+        self.context.farewell.moves(ClientParts {
+            stream: std::mem::replace(&mut self.stream, Stream::Plain(Socket::Gone)),
+            state: std::mem::replace(&mut self.state, nothing),
+            info: Arc::clone(&self.info),
+            pool: Arc::clone(&self.pool),
+            permit,
+            own_timeouts: self.own_timeouts.take(),
+            server,
+            unread: unread.unwrap_or_default(),
+        });
+        true
+    }
+
+    /// Begins with what a client has brought from where it was before.
+    pub(super) fn unpack(&mut self, server: Option<Box<Server>>, unread: &[u8]) {
+        if server.is_none() && unread.is_empty() {
+            return;
+        }
+        let mut active = self.worker.take_active();
+        active.x.up.unread(unread);
+        if let Some(server) = server {
+            active.x.down.lend(|| self.worker.take_buffer());
+            active.settings = Some(self.pool.settings_now());
+            active.phase = Phase::Attached(server);
+        }
+        self.active = Some(active);
+    }
+}

@@ -1,0 +1,140 @@
+//! All that clients come in by: the listening sockets, and who waits at them.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::admin::http;
+use crate::client::login::{self, Door};
+use crate::config::Config;
+use crate::handover::message::Entrance;
+use crate::listener::{self, Listener};
+
+/// Open from the beginning; people are let in between [`Entrances::let_in`] and
+/// [`Entrances::close`].
+#[derive(Debug)]
+pub struct Entrances {
+    listeners: Vec<Arc<Listener>>,
+    http: Option<Arc<TcpListener>>,
+    /// With whether it is a TCP socket of the protocol's.
+    waiting: Vec<(bool, JoinHandle<()>)>,
+}
+
+impl Entrances {
+    /// Opens what the configuration names, but for those that systemd or another process has
+    /// passed on.
+    ///
+    /// # Errors
+    /// One of them cannot be opened.
+    pub fn open(
+        config: &Config,
+        passed: Vec<Listener>,
+        http: Option<TcpListener>,
+    ) -> anyhow::Result<Entrances> {
+        let mut listeners = listener::inherited().context("sockets from systemd")?;
+        if listeners.is_empty() {
+            listeners = listener::complete(passed, &config.listen)?;
+        }
+        let http = match &config.http {
+            Some(wanted) => Some(Arc::new(open_http(wanted.listen, http)?)),
+            None => None,
+        };
+        Ok(Entrances {
+            listeners: listeners.into_iter().map(Arc::new).collect(),
+            http,
+            waiting: Vec::new(),
+        })
+    }
+
+    pub fn let_in(&mut self, door: &Arc<Door>) {
+        if let Some(http) = &self.http {
+            let serving = http::serve(Arc::clone(http), Arc::clone(&door.console));
+            self.waiting.push((false, tokio::spawn(serving)));
+        }
+        for listener in &self.listeners {
+            let is_tcp = matches!(**listener, Listener::Tcp(_));
+            let accepting = accept(Arc::clone(door), Arc::clone(listener));
+            self.waiting.push((is_tcp, tokio::spawn(accepting)));
+        }
+    }
+
+    pub fn announce(&self) {
+        if let Some(address) = self.http.as_ref().and_then(|http| http.local_addr().ok()) {
+            tracing::info!(%address, "HTTP: /metrics, /healthz, /readyz");
+        }
+        for listener in &self.listeners {
+            tracing::info!("listening on {}", listener.address());
+        }
+    }
+
+    /// Nobody new comes by TCP; the console is still reached by its Unix socket.
+    pub fn close_tcp(&mut self) {
+        self.waiting.retain(|(is_tcp, task)| {
+            if *is_tcp {
+                task.abort();
+            }
+            !is_tcp
+        });
+        self.listeners.retain(|l| matches!(**l, Listener::Unix(..)));
+    }
+
+    /// Nobody new is let in. Who knocks waits, for as long as the sockets are there.
+    pub fn close(&mut self) {
+        self.waiting.drain(..).for_each(|(_, task)| task.abort());
+    }
+
+    /// For another process that takes them over.
+    pub fn sockets(&self) -> impl Iterator<Item = (Entrance, BorrowedFd<'_>)> {
+        let http = self.http.iter().filter_map(|http| {
+            let address = http.local_addr().ok()?;
+            Some((Entrance::Http(address), http.as_fd()))
+        });
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|l| l.socket()).chain(http)
+    }
+
+    /// The process that they come from ends.
+    pub fn take_possession(&self) {
+        self.listeners.iter().for_each(|l| l.take_possession());
+    }
+
+    /// They are another process's now: what belongs to them stays when they are dropped here.
+    pub fn leave_behind(&self) {
+        self.listeners.iter().for_each(|l| l.leave_behind());
+    }
+}
+
+fn open_http(
+    address: std::net::SocketAddr,
+    passed: Option<TcpListener>,
+) -> anyhow::Result<TcpListener> {
+    let same = |l: &TcpListener| l.local_addr().is_ok_and(|is| is == address);
+    if let Some(listener) = passed.filter(same) {
+        return Ok(listener);
+    }
+    let opened = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    opened.with_context(|| format!("http.listen: cannot listen on {address}"))
+}
+
+async fn accept(door: Arc<Door>, listener: Arc<Listener>) {
+    loop {
+        let config = door.config.load_full();
+        match listener.accept(&config.listen).await {
+            Ok(accepted) => {
+                tokio::spawn(login::admit(Arc::clone(&door), accepted));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back when clients leave.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Server connections, and what gets new ones, from one process to another (see
+//! [`crate::handover`]).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Pool;
+use super::budget::Permit;
+use crate::auth::scram::ScramKeys;
+use crate::auth::secret::Secret;
+use crate::net::stream::{Socket, Stream};
+use crate::server::auth::Credentials;
+use crate::server::connect::Address;
+use crate::server::{Server, ServerInfo};
+use crate::session::portable::{Known, ServerRecord, UnknownStatement};
+
+/// A server connection of another process.
+#[derive(Debug)]
+pub struct Arrival {
+    pub socket: Socket,
+    pub id: u64,
+    pub peer: Address,
+    pub local: Address,
+    pub connected: SystemTime,
+    pub backend_pid: i32,
+    pub cancel_key: Vec<u8>,
+    pub state: ServerRecord,
+}
+
+impl Pool {
+    /// What new server connections log in with; where that is a verifier, the keys that fit it, if
+    /// a client has shown them.
+    pub fn proof(&self) -> (Credentials, Option<ScramKeys>) {
+        let credentials = self.credentials.lock().clone();
+        let keys = match &credentials {
+            Credentials::Secret(Secret::Scram(verifier)) => {
+                self.endpoint().scram_keys.proven(verifier)
+            }
+            _ => None,
+        };
+        (credentials, keys)
+    }
+
+    /// A connection that was lent is another process's now.
+    pub fn part_with(self: &Arc<Pool>, server: Box<Server>) {
+        drop(server);
+        self.core.lock().lost();
+    }
+
+    /// Closes what nobody uses.
+    pub fn close_unused(&self, why: &'static str) {
+        self.close_idle(|_, _| true, 0, why);
+    }
+
+    /// Takes in a connection that counts as lent. It is there, whatever the limits say.
+    ///
+    /// # Errors
+    /// [`UnknownStatement`].
+    pub fn adopt(
+        &self,
+        arrival: Arrival,
+        known: &mut Known,
+    ) -> Result<Box<Server>, UnknownStatement> {
+        let settings = self.settings.load();
+        let prepared = settings.database.max_prepared_statements;
+        let state = known.server(arrival.state, &self.statements, prepared)?;
+        let info = Arc::new(ServerInfo::moved(
+            arrival.id,
+            (Arc::clone(&self.database), Arc::clone(&self.user)),
+            (arrival.peer, arrival.local),
+            arrival.connected,
+            arrival.backend_pid,
+        ));
+        let now = Instant::now();
+        let age = arrival.connected.elapsed().unwrap_or(Duration::ZERO);
+        let server = Server::moved(
+            Stream::Plain(arrival.socket),
+            state,
+            Arc::clone(&info),
+            self.endpoint(),
+            arrival.cancel_key,
+            now.checked_sub(age).unwrap_or(now),
+            self.generation.load(Ordering::Relaxed),
+            Permit::unconditional(&self.budgets),
+        );
+        self.servers.enter(&info);
+        self.core.lock().adopt();
+        Ok(Box::new(server))
+    }
+}
