@@ -14,19 +14,29 @@ mod client;
 mod commands;
 #[path = "pgbouncer/console.rs"]
 mod console;
+#[path = "pgbouncer/hba.rs"]
+mod hba;
 #[path = "pgbouncer/known.rs"]
 mod known;
 #[path = "pgbouncer/limits.rs"]
 mod limits;
+#[path = "pgbouncer/listed.rs"]
+mod listed;
+#[path = "pgbouncer/load.rs"]
+mod load;
 #[path = "pgbouncer/logins.rs"]
 mod logins;
 #[path = "pgbouncer/modes.rs"]
 mod modes;
 #[path = "pgbouncer/reload.rs"]
 mod reload;
+#[path = "pgbouncer/restart.rs"]
+mod restart;
 #[path = "pgbouncer/script.rs"]
 mod script;
 #[path = "pgbouncer/stage.rs"]
 mod stage;
 #[path = "pgbouncer/startup.rs"]
 mod startup;
+#[path = "pgbouncer/tls.rs"]
+mod tls;

@@ -42,19 +42,19 @@ const OCTAL: &str = "a mode is written as it is in the file";
 
 pub const KNOWN: &[Difference] = &[
     Difference {
-        groups: &["auth types", "auth_query", "reload"],
+        groups: &["auth types", "auth_query", "reload", "rules"],
         bouncer: "error FATAL 08P01 password authentication failed",
         weir: "error FATAL 28P01 password authentication failed for user \"{}\"",
         why: NAMED,
     },
     Difference {
-        groups: &["auth types", "auth_query", "console access"],
+        groups: &["auth types", "auth_query", "console access", "rules"],
         bouncer: "error FATAL 08P01 SASL authentication failed",
         weir: "error FATAL 28P01 password authentication failed for user \"{}\"",
         why: NAMED,
     },
     Difference {
-        groups: &["auth types"],
+        groups: &["auth types", "rules"],
         bouncer: "FATAL:  password authentication failed",
         weir: "FATAL:  password authentication failed for user \"{}\"",
         why: NAMED,
@@ -432,9 +432,51 @@ pub const KNOWN: &[Difference] = &[
         why: NAMED,
     },
     Difference {
-        groups: &["certificates"],
+        groups: &["certificates", "towards clients"],
         bouncer: "error FATAL 08P01 SSL required",
         weir: "error FATAL 28000 SSL required",
         why: CODE,
+    },
+    Difference {
+        groups: &["rules"],
+        bouncer: "error FATAL 08P01 not allowed",
+        weir: "error FATAL 08P01 login rejected",
+        why: "the rules hold for the console, too: none lets this user in",
+    },
+    Difference {
+        groups: &["towards clients"],
+        bouncer: "SSL error: tlsv1 alert unknown ca",
+        weir: "SSL error: sslv3 alert certificate unknown",
+        why: "the TLS library's word for a certificate that it does not trust",
+    },
+    Difference {
+        groups: &["towards servers"],
+        bouncer: "error FATAL 08P01 pg_hba.conf rejects connection for {}",
+        weir: "error FATAL 28000 pg_hba.conf rejects connection for {}",
+        why: "the server's own SQLSTATE",
+    },
+    Difference {
+        groups: &["towards servers"],
+        bouncer: "row t",
+        weir: "row f",
+        why: "allow is what it is to libpq: without TLS, and with it if the server refuses that",
+    },
+    Difference {
+        groups: &["towards servers"],
+        bouncer: "error FATAL 08P01 pg_hba.conf rejects connection for {}\nclosed",
+        weir: "in",
+        why: "as libpq: who is refused under TLS is tried without, if the level allows it",
+    },
+    Difference {
+        groups: &["towards servers"],
+        bouncer: "p is not logged in\np is not logged in",
+        weir: "columns ssl:16\nrow f\ndone SELECT 1\nready I",
+        why: "as libpq: who is refused under TLS is tried without, if the level allows it",
+    },
+    Difference {
+        groups: &["towards servers"],
+        bouncer: "error FATAL 08P01 query_wait_timeout",
+        weir: "error FATAL 08006 server login has been failing, cached error: TLS: invalid peer certificate: {}",
+        why: "a server that is not to be trusted is told at once, and why",
     },
 ];

@@ -64,6 +64,10 @@ pub enum Step {
     Signal(&'static str),
     /// Waits for the process to end: its exit code.
     Exit,
+    /// Starts another process that takes over (`-R`).
+    Restart,
+    /// Waits for the one before it to end.
+    ExitOfTheOld,
     /// psql with this connection string, in which `$PORT`, `$DIR` and `$CERTS` are the pooler's; as the
     /// pooler's own user of the operating system if it is `true`.
     Psql(bool, &'static str, &'static str),
@@ -82,15 +86,19 @@ const AT_A_TIME: usize = 4;
 /// Plays all of them to both poolers; fails with every difference that is not a known one, and with
 /// every known one that was not found.
 pub fn compare(group: &str, scenarios: &[Scenario]) {
+    compare_at(&server(), group, scenarios);
+}
+
+/// The same, before another server.
+pub fn compare_at(postgres: &Server, group: &str, scenarios: &[Scenario]) {
     let known = Known::of(group);
-    let postgres = server();
     let next = AtomicUsize::new(0);
     let report = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME.min(scenarios.len()) {
             scope.spawn(|| {
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let differences = differences(&postgres, scenario, &known);
+                    let differences = differences(postgres, scenario, &known);
                     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                     report.extend(differences);
                 }
@@ -314,6 +322,16 @@ impl Stage<'_> {
                 Vec::new()
             }
             Step::Exit => vec![format!("exit {:?}", self.pooler.wait_exit().code())],
+            Step::Restart => {
+                self.pooler.restart();
+                Vec::new()
+            }
+            Step::ExitOfTheOld => {
+                vec![format!(
+                    "exit {:?}",
+                    self.pooler.wait_exit_of_the_old().code()
+                )]
+            }
             Step::Psql(as_pooler, conninfo, sql) => self.psql(as_pooler, conninfo, sql),
         }
     }
@@ -366,6 +384,8 @@ impl Stage<'_> {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
             command.env_remove(name);
         }
+        // Certificates of whoever runs the tests are of no use here.
+        command.env("HOME", dir);
         let command = command.args(["-XAtqd", &conninfo, "-c", sql]);
         let output = command.current_dir("/").output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

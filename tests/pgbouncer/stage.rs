@@ -35,8 +35,8 @@ impl Side {
     }
 }
 
-/// What is written into the two files. `$PG` stands for the server's host and port, `$DIR` for the
-/// pooler's directory, `$CERTS` for that of certificates. `settings` come after what every scenario has: of a setting that is there
+/// What is written into the files. `$PG` stands for the server's host and port, `$NAMED` for the same
+/// with a host name, `$DIR` for the pooler's directory, `$CERTS` for that of certificates. `settings` come after what every scenario has: of a setting that is there
 /// twice the last one counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Ini {
@@ -44,6 +44,8 @@ pub struct Ini {
     pub settings: &'static str,
     pub users: &'static str,
     pub userlist: &'static str,
+    /// `$DIR/hba`.
+    pub hba: &'static str,
 }
 
 /// One database, everybody trusted, transaction pooling.
@@ -52,6 +54,7 @@ pub const INI: Ini = Ini {
     settings: "",
     users: "",
     userlist: "\"admin\" \"\"\n\"watcher\" \"\"\n\"alice\" \"\"\n\"bob\" \"\"\n\"pgbouncer\" \"\"\n",
+    hba: "",
 };
 
 /// The roles of the server; who has a password has `secret-NAME`.
@@ -95,7 +98,7 @@ impl Server {
         made.issue("ca", "alice", "alice");
         made.issue("ca", "stranger", "stranger");
         let mut certificates = PathBuf::new();
-        for name in ["ca", "server", "alice", "stranger"] {
+        for name in ["ca", "other", "server", "alice", "stranger"] {
             for kind in ["crt", "key"] {
                 // Where a pooler that is not root may read them, too.
                 let given = postgres.give(&made.path(&format!("{name}.{kind}")));
@@ -116,8 +119,31 @@ impl Server {
 /// One server for all scenarios that run at the same time.
 pub fn server() -> Arc<Server> {
     static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    shared(&SHARED)
+}
+
+/// Another, which can TLS, wants it of the role `tls` and does not of `plain`.
+pub fn secure_server() -> Arc<Server> {
+    let server = Server::start();
+    for sql in [
+        "CREATE ROLE tls LOGIN",
+        "CREATE ROLE plain LOGIN",
+        "ALTER SYSTEM SET ssl_cert_file = 'server.crt'",
+        "ALTER SYSTEM SET ssl_key_file = 'server.key'",
+        "ALTER SYSTEM SET ssl = on",
+    ] {
+        server.sql(sql);
+    }
+    server.set_hba(&format!(
+        "hostssl all tls 127.0.0.1/32 trust\nhostnossl all plain 127.0.0.1/32 trust\n\
+         host all tls,plain 127.0.0.1/32 reject\n{HBA}"
+    ));
+    Arc::new(server)
+}
+
+fn shared(one: &Mutex<Weak<Server>>) -> Arc<Server> {
     // A test that failed while it held the lock has not harmed the server.
-    let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
+    let mut shared = one.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(running) = shared.upgrade() {
         return running;
     }
@@ -131,8 +157,10 @@ pub struct Pooler {
     pub side: Side,
     pub port: u16,
     /// What the names in the files stand for.
-    places: [(&'static str, String); 3],
+    places: [(&'static str, String); 4],
     child: Child,
+    /// The one that another has taken over from.
+    before: Option<Child>,
     scratch: Scratch,
 }
 
@@ -163,6 +191,7 @@ impl Pooler {
         let log = fs::File::create(scratch.0.join("log")).unwrap();
         let places = [
             ("$PG", format!("host=127.0.0.1 port={}", server.port)),
+            ("$NAMED", format!("host=localhost port={}", server.port)),
             ("$DIR", scratch.0.display().to_string()),
             ("$CERTS", server.certificates().to_owned()),
         ];
@@ -170,22 +199,38 @@ impl Pooler {
         if is_root() {
             std::os::unix::fs::chown(&scratch.0, Some(65534), Some(65534)).unwrap();
         }
-        // PgBouncer does not run as root; and both are to see their operators with the same eyes.
-        let child = unprivileged(&mut Command::new(side.program()))
-            .arg(scratch.0.join("pgbouncer.ini"))
-            .current_dir(&scratch.0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
         Pooler {
             side,
             port,
             places,
-            child,
+            child: run(side, &scratch.0, &[], log),
+            before: None,
             scratch,
         }
+    }
+
+    /// Starts another process that takes over, and waits until it has.
+    pub fn restart(&mut self) {
+        let path = self.scratch.0.join("log of the next");
+        let log = fs::File::create(&path).unwrap();
+        let next = run(self.side, &self.scratch.0, &["-R"], log);
+        self.before = Some(std::mem::replace(&mut self.child, next));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let log = fs::read_to_string(&path).unwrap();
+            if log.contains("process up") || log.contains("pgweir is ready") {
+                return;
+            }
+            assert!(self.exited().is_none(), "{:?}: {log}", self.side);
+            assert!(Instant::now() < deadline, "{:?}: {log}", self.side);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How the process ended that was before.
+    pub fn wait_exit_of_the_old(&mut self) -> ExitStatus {
+        let old = self.before.as_mut().expect("there was one before");
+        ends(old).unwrap_or_else(|| panic!("{:?} does not exit: {}", self.side, self.log()))
     }
 
     pub fn dir(&self) -> &Path {
@@ -211,26 +256,42 @@ impl Pooler {
 
     /// Fails when it does not exit in time.
     pub fn wait_exit(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = self.exited() {
-                return status;
-            }
-            let side = self.side;
-            assert!(
-                Instant::now() < deadline,
-                "{side:?} does not exit: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        ends(&mut self.child)
+            .unwrap_or_else(|| panic!("{:?} does not exit: {}", self.side, self.log()))
     }
+}
+
+/// How a process ends, if it does so in time.
+fn ends(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// PgBouncer does not run as root; and both are to see their operators with the same eyes.
+fn run(side: Side, dir: &Path, arguments: &[&str], log: fs::File) -> Child {
+    unprivileged(&mut Command::new(side.program()))
+        .args(arguments)
+        .arg(dir.join("pgbouncer.ini"))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Pooler {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in self.before.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -240,6 +301,7 @@ fn write_files(dir: &Path, port: u16, places: &[(&str, String)], ini: &Ini) {
         settings,
         users,
         userlist,
+        hba,
     } = ini;
     let text = format!(
         "[databases]\n{databases}\n[users]\n{users}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
@@ -252,4 +314,5 @@ fn write_files(dir: &Path, port: u16, places: &[(&str, String)], ini: &Ini) {
         .fold(text, |text, (name, place)| text.replace(name, place));
     fs::write(dir.join("pgbouncer.ini"), text).unwrap();
     fs::write(dir.join("userlist.txt"), userlist).unwrap();
+    fs::write(dir.join("hba"), hba).unwrap();
 }

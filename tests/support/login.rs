@@ -14,11 +14,16 @@ impl Postgres {
         for statement in sql {
             postgres.sql(statement);
         }
+        postgres.set_hba(hba);
+        postgres
+    }
+
+    /// Who is let in besides `postgres`; what ALTER SYSTEM has said holds from then on, too.
+    pub fn set_hba(&self, hba: &str) {
         let all =
             format!("local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n{hba}\n");
-        std::fs::write(postgres.scratch.0.join("data/pg_hba.conf"), all).unwrap();
-        postgres.reload();
-        postgres
+        std::fs::write(self.scratch.0.join("data/pg_hba.conf"), all).unwrap();
+        self.reload();
     }
 
     /// Runs one statement; gives the first value, if any.
