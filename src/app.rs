@@ -19,7 +19,7 @@ use crate::client::task::{ClientParts, End, Farewell, Surroundings};
 use crate::client::users::Users;
 use crate::config::reload;
 use crate::config::{Config, SslMode};
-use crate::entrances::Entrances;
+use crate::entrances::{Entrances, Passed};
 use crate::handover::{give, take};
 use crate::net::tls_server::TlsServer;
 use crate::pool::maintain;
@@ -130,14 +130,11 @@ async fn serve(
         successor,
     };
     let door = build(&config, &workers, &set_log, origin, ways)?;
-    let (passed, http, mut taker) = match taken {
-        Some(taken) => {
-            let (listeners, http, taker) = taken.split();
-            (listeners, http, Some(taker))
-        }
-        None => (Vec::new(), None, None),
+    let (passed, mut taker) = match taken.map(take::Taken::split) {
+        Some((passed, taker)) => (passed, Some(taker)),
+        None => (Passed::default(), None),
     };
-    let mut entrances = Entrances::open(&config, passed, http)?;
+    let mut entrances = Entrances::open(&config, passed)?;
     if let Some(taker) = &mut taker {
         taker.prepare(&door);
     }

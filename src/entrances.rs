@@ -20,8 +20,19 @@ use crate::listener::{self, Listener};
 pub struct Entrances {
     listeners: Vec<Arc<Listener>>,
     http: Option<Arc<TcpListener>>,
+    /// systemd has opened them: whatever the configuration says.
+    as_they_are: bool,
     /// With whether it is a TCP socket of the protocol's.
     waiting: Vec<(bool, JoinHandle<()>)>,
+}
+
+/// Sockets of another process.
+#[derive(Debug, Default)]
+pub struct Passed {
+    pub listeners: Vec<Listener>,
+    pub http: Option<TcpListener>,
+    /// systemd has opened them.
+    pub as_they_are: bool,
 }
 
 impl Entrances {
@@ -30,14 +41,18 @@ impl Entrances {
     ///
     /// # Errors
     /// One of them cannot be opened.
-    pub fn open(
-        config: &Config,
-        passed: Vec<Listener>,
-        http: Option<TcpListener>,
-    ) -> anyhow::Result<Entrances> {
-        let mut listeners = listener::inherited().context("sockets from systemd")?;
-        if listeners.is_empty() {
-            listeners = listener::complete(passed, &config.listen)?;
+    pub fn open(config: &Config, passed: Passed) -> anyhow::Result<Entrances> {
+        let Passed {
+            mut listeners,
+            http,
+            mut as_they_are,
+        } = passed;
+        let inherited = listener::inherited().context("sockets from systemd")?;
+        if !inherited.is_empty() {
+            (listeners, as_they_are) = (inherited, true);
+        }
+        if !as_they_are {
+            listeners = listener::complete(listeners, &config.listen)?;
         }
         let http = match &config.http {
             Some(wanted) => Some(Arc::new(open_http(wanted.listen, http)?)),
@@ -46,6 +61,7 @@ impl Entrances {
         Ok(Entrances {
             listeners: listeners.into_iter().map(Arc::new).collect(),
             http,
+            as_they_are,
             waiting: Vec::new(),
         })
     }
@@ -85,6 +101,11 @@ impl Entrances {
     /// Nobody new is let in. Who knocks waits, for as long as the sockets are there.
     pub fn close(&mut self) {
         self.waiting.drain(..).for_each(|(_, task)| task.abort());
+    }
+
+    /// Whether they are systemd's.
+    pub fn as_they_are(&self) -> bool {
+        self.as_they_are
     }
 
     /// For another process that takes them over.

@@ -395,7 +395,7 @@ os.execv(weir, [weir, "-q", ini])
 "#;
     // Another port than the ini's, which must not be listened on.
     let port = support::free_port();
-    let socket = ini.file("passed");
+    let socket = ini.file(&format!(".s.PGSQL.{}", ini.port));
     let mut weir = Command::new("python3")
         .args(["-c", program, &port.to_string()])
         .arg(&socket)
@@ -412,10 +412,31 @@ os.execv(weir, [weir, "-q", ini])
     ini.signal("-HUP");
     assert!(next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(next(), "READY=1\n");
+    // Another process takes over, and systemd is told whom it has to do with from then on.
+    let mut another = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .args(["-q", "-R"])
+        .arg(ini.file("pgbouncer.ini"))
+        .env("NOTIFY_SOCKET", &notify)
+        .spawn()
+        .unwrap();
+    let mut said = [next(), next()];
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            format!("MAINPID={}\n", another.id()),
+            "READY=1\n".to_owned()
+        ]
+    );
+    assert!(weir.wait().unwrap().success());
+    assert_eq!(client.query("select 1").value(), "1");
+    let mut client = Wire::connect(port, "postgres", "postgres");
+    assert_eq!(client.query("select 2").value(), "2");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", ini.port)).is_err());
     drop(client);
     ini.signal("-INT");
     assert_eq!(next(), "STOPPING=1\n");
-    assert!(weir.wait().unwrap().success());
+    assert!(another.wait().unwrap().success());
     assert!(socket.exists(), "it is systemd's");
 }
 

@@ -110,7 +110,8 @@ async fn offer(door: &Door, entrances: &Entrances, speaker: &Speaker) -> Result<
     for (entrance, socket) in entrances.sockets() {
         speaker.say(&ToNew::Listener(entrance), &[socket]).await?;
     }
-    speaker.say(&ToNew::Sockets, &[]).await
+    let as_they_are = entrances.as_they_are();
+    speaker.say(&ToNew::Sockets { as_they_are }, &[]).await
 }
 
 async fn wait_until_ready(listener: &mut Listener) -> Result<u32, ChannelError> {

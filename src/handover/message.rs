@@ -27,8 +27,9 @@ pub enum ToNew {
     Holds(Holds),
     /// With the socket.
     Listener(Entrance),
-    /// These were all listening sockets.
-    Sockets,
+    /// These were all listening sockets; whether they are systemd's, and so to be kept whatever the
+    /// configuration says.
+    Sockets { as_they_are: bool },
     /// Comes before the first client of a pool.
     Pool(Pool),
     /// With its socket, and then that of its server connection, if it has one.

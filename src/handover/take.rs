@@ -21,6 +21,7 @@ use crate::client::info::{CancelKey, ClientIdentity, ClientInfo};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
 use crate::config::{Config, Database};
+use crate::entrances::Passed;
 use crate::listener::Listener;
 use crate::net::stream::{Socket, Stream};
 use crate::pool::moving::Arrival;
@@ -59,8 +60,7 @@ pub enum TakeError {
 /// What the running process has given so far.
 #[derive(Debug)]
 pub struct Taken {
-    pub listeners: Vec<Listener>,
-    pub http: Option<TcpListener>,
+    passed: Passed,
     pub origin: Origin,
     holds: Holds,
     speaker: Speaker,
@@ -99,8 +99,7 @@ pub async fn ask(config: &Config) -> Result<Option<Taken>, TakeError> {
         .map_err(lost)?;
     let (speaker, listener) = both(stream);
     let mut taken = Taken {
-        listeners: Vec::new(),
-        http: None,
+        passed: Passed::default(),
         origin: Origin::default(),
         holds: Holds::default(),
         speaker,
@@ -141,7 +140,10 @@ impl Taken {
                             .map_err(TakeError::Socket)?;
                     }
                 }
-                ToNew::Sockets => return Ok(()),
+                ToNew::Sockets { as_they_are } => {
+                    self.passed.as_they_are = as_they_are;
+                    return Ok(());
+                }
                 ToNew::Pool(_) | ToNew::Client(_) | ToNew::Done { .. } => {}
             }
         }
@@ -151,20 +153,21 @@ impl Taken {
         match entrance {
             Entrance::Tcp(_) => {
                 let listener = TcpListener::from_std(socket.into())?;
-                self.listeners.push(Listener::Tcp(listener));
+                self.passed.listeners.push(Listener::Tcp(listener));
             }
             Entrance::Unix(path, ours) => {
                 let listener = UnixListener::from_std(socket.into())?;
-                self.listeners
+                self.passed
+                    .listeners
                     .push(Listener::passed_on(listener, path.clone(), *ours));
             }
-            Entrance::Http(_) => self.http = Some(TcpListener::from_std(socket.into())?),
+            Entrance::Http(_) => self.passed.http = Some(TcpListener::from_std(socket.into())?),
         }
         Ok(())
     }
 
     /// The sockets, and what is left of this.
-    pub fn split(self) -> (Vec<Listener>, Option<TcpListener>, Taker) {
+    pub fn split(self) -> (Passed, Taker) {
         let taker = Taker {
             holds: self.holds,
             speaker: self.speaker,
@@ -174,7 +177,7 @@ impl Taken {
             clients: 0,
             servers: 0,
         };
-        (self.listeners, self.http, taker)
+        (self.passed, taker)
     }
 }
 
