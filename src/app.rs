@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::console::{Actions, Console, ShutdownMode};
 use crate::admin::http;
+use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::{self, ClientLimits, Door};
@@ -22,6 +23,7 @@ use crate::config::reload;
 use crate::config::{Config, SslMode};
 use crate::listener::{self, Listener};
 use crate::net::tls_server::TlsServer;
+use crate::peering::Peers;
 use crate::pool::Shared;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
@@ -213,6 +215,8 @@ fn build(
             ),
             pools,
             directory,
+            cancels: Cancels::default(),
+            peers: Peers::new(config),
             workers: Arc::clone(workers),
             users: Users::default(),
             surroundings,
@@ -350,6 +354,7 @@ fn apply_config(door: &Door, set_log: &SetLog, mut new: Config) -> Result<Vec<St
     door.pools.open_minimum();
     set_log(&new.log)?;
     door.tls.store(tls);
+    door.peers.apply(&new);
     door.limits.set_total(new.max_client_conn);
     door.users.forget();
     door.config.store(new);

@@ -22,7 +22,8 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
-//! Beside the path: [`server`] makes, checks and cancels connections; [`config`] is read once and
+//! Beside the path: [`server`] makes, checks and cancels connections; [`peering`] passes on cancel
+//! requests that are for another process; [`config`] is read once and
 //! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
 //! signals.
 //!
@@ -43,6 +44,7 @@ pub mod config;
 pub mod feed;
 pub mod listener;
 pub mod net;
+pub mod peering;
 pub mod pgbouncer;
 pub mod pool;
 pub mod process;

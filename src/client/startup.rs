@@ -18,7 +18,12 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What a connection has turned out to be.
 #[derive(Debug)]
 pub enum Opening {
-    Cancel { pid: i32, secret: Vec<u8> },
+    Cancel {
+        /// To be closed when the request is taken.
+        stream: Stream,
+        pid: i32,
+        secret: Vec<u8>,
+    },
     Startup(Stream, Startup),
 }
 
@@ -73,7 +78,11 @@ pub async fn open(
     let mut buffer = Vec::with_capacity(512);
     let opened = negotiate(&mut stream, &mut buffer, tls, mode).await;
     match opened {
-        Ok(Packet::Cancel { pid, secret }) => Ok(Opening::Cancel { pid, secret }),
+        Ok(Packet::Cancel { pid, secret }) => Ok(Opening::Cancel {
+            stream,
+            pid,
+            secret,
+        }),
         Ok(Packet::Startup(startup)) => Ok(Opening::Startup(stream, startup)),
         // Both are dealt with inside.
         Ok(Packet::Ssl | Packet::GssEnc) => Err(OpenError::AskedTwice),

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules};
-use crate::client::info::{Control, Now, State};
+use crate::client::info::{CancelBegun, Control, Now, State};
 use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
@@ -329,8 +329,13 @@ impl ClientTask {
         if self.info.is_requested(Control::Kill) {
             return Some(Step::end(End::Killed));
         }
-        if self.info.take(Control::Cancel) {
-            self.send_cancel();
+        if self.info.is_requested(Control::Cancel) {
+            // Before the request is gone: who has made it waits for the end of both.
+            let begun = self.info.begin_cancel();
+            self.info.take(Control::Cancel);
+            if begun.is_some() {
+                self.send_cancel(begun);
+            }
         }
         if self.info.take(Control::Deadline) {
             return self.deadline_passed(now);
@@ -339,8 +344,8 @@ impl ClientTask {
     }
 
     /// Asks the server to stop what it is doing for this client. The connection is not given to
-    /// anyone else while the request is under way.
-    pub(super) fn send_cancel(&mut self) {
+    /// anyone else while the request is under way; what the client counts of it ends then, too.
+    pub(super) fn send_cancel(&mut self, begun: Option<CancelBegun>) {
         let Some(active) = self.active.as_mut() else {
             return;
         };
@@ -352,13 +357,13 @@ impl ClientTask {
         }
         self.pool.shard(self.worker.home()).cancels.add(1);
         let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
-        let (info, under_way) = (server.info.clone(), server.cancels.clone());
+        let (info, under_way) = (server.info.clone(), server.info.begin_cancel());
         self.pool.shared().control.spawn(async move {
             if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
             {
                 tracing::warn!(server = info.id, %error, "cancel request failed");
             }
-            drop(under_way);
+            drop((under_way, begun));
         });
     }
 
