@@ -1,5 +1,6 @@
 //! The composition root: builds everything from the configuration, runs it, reloads it, ends it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -135,6 +136,7 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         door.surroundings.clock,
     ));
     tokio::spawn(sweep(Arc::clone(&door)));
+    tokio::spawn(vacate(Arc::clone(&door)));
     tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
     tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
     let pidfile = config.pidfile.as_deref();
@@ -256,6 +258,30 @@ async fn sweep(door: Arc<Door>) {
         door.directory.for_each(|client| {
             if client.deadline() <= now {
                 client.request(Control::Deadline);
+            }
+        });
+    }
+}
+
+/// How often it is looked at who has a server connection that is to be closed.
+const VACATE: Duration = Duration::from_millis(100);
+
+/// Asks the clients to go whose server connections are to be closed (`server_fast_close`).
+async fn vacate(door: Arc<Door>) {
+    loop {
+        tokio::time::sleep(VACATE).await;
+        if !door.config.load().server_fast_close {
+            continue;
+        }
+        let servers = door.pools.servers();
+        let closing = servers.iter().filter(|server| server.is_closing());
+        let holders: HashSet<u64> = closing.map(|server| server.client()).collect();
+        if holders.is_empty() {
+            continue;
+        }
+        door.directory.for_each(|client| {
+            if holders.contains(&client.id) {
+                client.request(Control::Vacate);
             }
         });
     }

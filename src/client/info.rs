@@ -65,6 +65,8 @@ pub enum Control {
     Drain = 4,
     /// The deadline has passed.
     Deadline = 8,
+    /// Close the connection when it is in no transaction, if its server connection is to be closed.
+    Vacate = 16,
 }
 
 /// As `SHOW CLIENTS` names it.

@@ -194,8 +194,9 @@ impl ClientTask {
 
     /// Why an idle client must go, if it must.
     fn idle_request(&mut self) -> Option<End> {
-        // There is nothing to cancel.
+        // There is nothing to cancel, and no server connection.
         self.info.take(Control::Cancel);
+        self.info.take(Control::Vacate);
         if self.info.is_requested(Control::Kill) {
             return Some(End::Killed);
         }
@@ -325,6 +326,7 @@ impl ClientTask {
     }
 
     fn waiting_request(&mut self, now: Now, ticket: Ticket) -> Option<Step> {
+        self.info.take(Control::Vacate);
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
         let expired = self.info.take(Control::Deadline);

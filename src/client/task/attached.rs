@@ -221,7 +221,7 @@ impl ClientTask {
         }
         if active.statement_began.is_none() && active.began.is_none() {
             // Pinned or in session mode, and nothing new: it stays as it is.
-            return self.drain_if_asked();
+            return self.leave_if_asked();
         }
         self.transaction_over(now)
     }
@@ -255,7 +255,7 @@ impl ClientTask {
         if keeps {
             self.note_pin(mode);
             self.set_idle_deadline(now);
-            return self.drain_if_asked();
+            return self.leave_if_asked();
         }
         Some(self.release(now, always))
     }
@@ -268,11 +268,20 @@ impl ClientTask {
         }
     }
 
-    /// Shutting down: a client that is in no transaction goes, though it holds a server.
-    fn drain_if_asked(&mut self) -> Option<Step> {
-        self.info
-            .is_requested(Control::Drain)
-            .then_some(Step::end(End::ShuttingDown))
+    /// A client that is in no transaction goes, though it holds a server: when pgweir shuts down, or
+    /// its server connection is to be closed and must not wait for it (`server_fast_close`).
+    fn leave_if_asked(&mut self) -> Option<Step> {
+        if self.info.is_requested(Control::Drain) {
+            return Some(Step::end(End::ShuttingDown));
+        }
+        if !self.info.take(Control::Vacate) {
+            return None;
+        }
+        let Phase::Attached(server) = &self.active.as_ref()?.phase else {
+            return None;
+        };
+        let outdated = server.info.is_closing();
+        outdated.then_some(Step::end(End::DatabaseGone))
     }
 
     fn statement_mode_violation(&mut self) -> Option<Step> {
