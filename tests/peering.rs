@@ -372,61 +372,85 @@ fn a_reload_adds_and_removes_peers() {
     assert!(plain.key.0 > 0);
 }
 
+/// A way to the server on which cancel requests take a second.
+fn slow_cancels(server: u16) -> u16 {
+    let door = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = door.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in door.incoming() {
+            let Ok(from) = stream else { return };
+            std::thread::spawn(move || let_through(from, server));
+        }
+    });
+    port
+}
+
+fn let_through(mut from: TcpStream, server: u16) {
+    let mut first = vec![0; 8];
+    if from.read_exact(&mut first).is_err() {
+        return;
+    }
+    if first[4..] == 80_877_102u32.to_be_bytes() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let mut to = TcpStream::connect(("127.0.0.1", server)).unwrap();
+    to.write_all(&first).unwrap();
+    let (mut back, mut out) = (to.try_clone().unwrap(), from.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut back, &mut out);
+        let _ = out.shutdown(std::net::Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+/// The columns of `SHOW POOLS` that are about cancel requests.
+fn counts(ini: &Ini) -> [String; 4] {
+    let answer = ini.console().query("SHOW POOLS");
+    let mut rows = table(&answer).into_iter();
+    let row = rows.find(|row| row["database"] == "postgres").unwrap();
+    [
+        "cl_active_cancel_req",
+        "cl_waiting_cancel_req",
+        "sv_active_cancel",
+        "sv_being_canceled",
+    ]
+    .map(|column| row[column].clone())
+}
+
 /// Who sends a request and waits for the end of the connection knows that it is over.
 #[test]
 fn a_request_is_held_until_the_server_has_taken_it() {
     let postgres = shared_postgres();
-    // A door to the server that lets cancel requests through late.
-    let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = door.local_addr().unwrap().port();
-    let server = postgres.port;
-    std::thread::spawn(move || {
-        for stream in door.incoming() {
-            let Ok(mut from) = stream else { return };
-            std::thread::spawn(move || {
-                let mut first = vec![0; 8];
-                if from.read_exact(&mut first).is_err() {
-                    return;
-                }
-                if first[4..] == 80_877_102u32.to_be_bytes() {
-                    std::thread::sleep(Duration::from_secs(1));
-                }
-                let mut to = TcpStream::connect(("127.0.0.1", server)).unwrap();
-                to.write_all(&first).unwrap();
-                let (mut back, mut out) = (to.try_clone().unwrap(), from.try_clone().unwrap());
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut back, &mut out);
-                    let _ = out.shutdown(std::net::Shutdown::Both);
-                });
-                let _ = std::io::copy(&mut from, &mut to);
-                let _ = to.shutdown(std::net::Shutdown::Write);
-            });
-        }
-    });
-    let ini = Ini::start(port, "server_tls_sslmode = disable", "");
+    let port = slow_cancels(postgres.port);
+    let lines = "server_tls_sslmode = disable\npool_mode = transaction";
+    let ini = Ini::start(port, lines, "");
     let mut client = Client::of(&ini);
     client.sleep(&postgres);
     let packet = client.packet();
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| send(&ini, &packet));
-        let counts = || {
-            let answer = ini.console().query("SHOW POOLS");
-            let rows = table(&answer).into_iter();
-            let row = rows
-                .filter(|row| row["database"] == "postgres")
-                .last()
-                .unwrap();
-            [
-                "cl_active_cancel_req",
-                "cl_waiting_cancel_req",
-                "sv_active_cancel",
-            ]
-            .map(|column| row[column].clone())
-        };
-        until("the request is under way", || counts() == ["1", "0", "1"]);
+        until("the request is under way", || {
+            counts(&ini) == ["1", "0", "1", "0"]
+        });
         let took = sent.join().unwrap();
         assert!(took >= Duration::from_millis(900), "{took:?}");
-        assert_eq!(counts(), ["0", "0", "0"]);
+        assert_eq!(counts(&ini), ["0"; 4]);
     });
     assert!(client.is_cancelled());
+
+    // A statement that ends by itself meanwhile: its server connection is nobody's until then.
+    let half = long_statement().replace("60", "0.5");
+    client.stream.write_all(&query(&half)).unwrap();
+    wait_for(&postgres, &half);
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| send(&ini, &packet));
+        assert!(!client.is_cancelled(), "it was over before");
+        until("it waits", || counts(&ini) == ["1", "0", "1", "1"]);
+        let servers = show(&ini, "SERVERS");
+        assert_eq!(servers[0][4], "being_canceled", "{servers:?}");
+        sent.join().unwrap();
+    });
+    client.stream.write_all(&query("SELECT 1")).unwrap();
+    assert!(!client.is_cancelled());
 }
