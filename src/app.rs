@@ -1,5 +1,6 @@
 //! The composition root: builds everything from the configuration, runs it, reloads it, ends it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::console::{Actions, Console, ShutdownMode};
+use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::{self, ClientLimits, Door};
@@ -22,6 +24,7 @@ use crate::config::{Config, SslMode};
 use crate::entrances::{Entrances, Passed};
 use crate::handover::{give, take};
 use crate::net::tls_server::TlsServer;
+use crate::peering::Peers;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
 use crate::pool::{Origin, Shared};
@@ -151,6 +154,7 @@ async fn serve(
         door.surroundings.clock,
     ));
     tokio::spawn(sweep(Arc::clone(&door)));
+    tokio::spawn(vacate(Arc::clone(&door)));
     tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
     tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
     let write = match taker {
@@ -275,6 +279,8 @@ fn build(
             ),
             pools,
             directory,
+            cancels: Cancels::default(),
+            peers: Peers::new(config),
             workers: Arc::clone(workers),
             users: Users::default(),
             surroundings,
@@ -301,6 +307,30 @@ async fn sweep(door: Arc<Door>) {
         door.directory.for_each(|client| {
             if client.deadline() <= now {
                 client.request(Control::Deadline);
+            }
+        });
+    }
+}
+
+/// How often it is looked at who has a server connection that is to be closed.
+const VACATE: Duration = Duration::from_millis(100);
+
+/// Asks the clients to go whose server connections are to be closed (`server_fast_close`).
+async fn vacate(door: Arc<Door>) {
+    loop {
+        tokio::time::sleep(VACATE).await;
+        if !door.config.load().server_fast_close {
+            continue;
+        }
+        let servers = door.pools.servers();
+        let closing = servers.iter().filter(|server| server.is_closing());
+        let holders: HashSet<u64> = closing.map(|server| server.client()).collect();
+        if holders.is_empty() {
+            continue;
+        }
+        door.directory.for_each(|client| {
+            if holders.contains(&client.id) {
+                client.request(Control::Vacate);
             }
         });
     }
@@ -399,6 +429,7 @@ fn apply_config(door: &Door, set_log: &SetLog, mut new: Config) -> Result<Vec<St
     door.pools.open_minimum();
     set_log(&new.log)?;
     door.tls.store(tls);
+    door.peers.apply(&new);
     door.limits.set_total(new.max_client_conn);
     door.users.forget();
     door.config.store(new);

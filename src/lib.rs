@@ -23,7 +23,8 @@
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
-//! to a new process; [`server`] makes, checks and cancels connections; [`config`] is read once and
+//! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
+//! checks and cancels connections; [`config`] is read once and
 //! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
 //! signals.
 //!
@@ -46,6 +47,7 @@ pub mod feed;
 pub mod handover;
 pub mod listener;
 pub mod net;
+pub mod peering;
 pub mod pgbouncer;
 pub mod pool;
 pub mod process;

@@ -280,3 +280,73 @@ fn a_second_signal_ends_it_at_once() {
         assert!(last_words(&mut busy).len() <= 1);
     }
 }
+
+/// What a client is told whose server connection must not wait for it.
+fn told_to_go(client: &mut Wire) {
+    let words = last_words(client);
+    let answer = Answer(words);
+    assert_eq!(answer.code().as_deref(), Some("57P01"), "{answer:?}");
+    assert_eq!(error_text(&answer), "database configuration changed");
+    assert_eq!(answer.tags(), "E");
+}
+
+#[test]
+fn with_fast_close_nobody_keeps_a_server_that_is_to_be_closed() {
+    let pg = shared_postgres();
+    let general = |fast, more| {
+        format!("pool_mode = 'session'\nserver_fast_close = {fast}\nserver_lifetime = 3000{more}")
+    };
+    let weir = Pgweir::start(pg.port, &general(false, ""));
+    let pid = |client: &mut Wire| client.query("select pg_backend_pid()").value();
+    let mut patient = weir.client();
+    let before = pid(&mut patient);
+    assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
+    assert!(!patient.answers_within(Duration::from_millis(400)));
+    assert_eq!(
+        pid(&mut patient),
+        before,
+        "without it, to the session's end"
+    );
+    // It holds from the reload on, for those that are left over as well.
+    weir.rewrite(pg.port, &general(true, ""));
+    weir.reload(DONE);
+    told_to_go(&mut patient);
+
+    let (mut idle, mut busy, mut away) = (weir.client(), weir.client(), weir.client());
+    pid(&mut idle);
+    away.query("select 1");
+    busy.query("begin");
+    let before = pid(&mut busy);
+    assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
+    told_to_go(&mut idle);
+    told_to_go(&mut away);
+    // A transaction is not cut short.
+    assert!(!busy.answers_within(Duration::from_millis(400)));
+    assert_eq!(pid(&mut busy), before);
+    assert_eq!(busy.query("commit").tags(), "CZ");
+    told_to_go(&mut busy);
+
+    // The same after a reload that moves the pool.
+    let mut client = weir.client();
+    pid(&mut client);
+    let text = configuration(weir.port, pg.port, &general(true, ""));
+    weir.rewrite_all(&text.replace("[pools.\"*\"]", "[pools.\"*\"]\napplication_name = 'x'"));
+    weir.reload(DONE);
+    told_to_go(&mut client);
+    assert_eq!(weir.client().query("show application_name").value(), "x");
+    weir.assert_quiet();
+}
+
+#[test]
+fn fast_close_in_transaction_mode_is_for_those_who_keep_a_server() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "server_fast_close = true");
+    let (mut pinned, mut free) = (weir.client(), weir.client());
+    pinned.query("listen news");
+    let before = free.query("select pg_backend_pid()").value();
+    assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
+    told_to_go(&mut pinned);
+    assert!(!free.answers_within(Duration::from_millis(400)));
+    assert_ne!(free.query("select pg_backend_pid()").value(), before);
+    weir.assert_quiet();
+}

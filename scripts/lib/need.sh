@@ -93,7 +93,7 @@ need_redis() {
 }
 
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
-need_openssl() { have openssl || need_debian "certificates for the TLS measurements" openssl; }
+need_openssl() { have openssl || need_debian "certificates for TLS, and what its cipher lists mean" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }
 
 # Sets PYTHON to an interpreter with psycopg and asyncpg.

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::command::{self, Command, Flush, Show};
 use super::session::Answer;
 use super::show::{self, Table};
+use crate::client::cancels::CancelRequest;
 use crate::client::directory::Directory;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::Door;
 use crate::config::Config;
+use crate::peering::Peer;
 use crate::pool::registry::Pools;
 use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
@@ -142,6 +144,18 @@ impl Console {
 
     pub fn config(&self) -> Arc<Config> {
         self.pools.config()
+    }
+
+    /// Cancel requests that nobody has taken yet.
+    pub fn cancel_requests(&self) -> Vec<Arc<CancelRequest>> {
+        let door = self.door.upgrade();
+        door.map_or(Vec::new(), |door| door.cancels.all())
+    }
+
+    /// All but this process.
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        let door = self.door.upgrade();
+        door.map_or(Vec::new(), |door| door.peers.all())
     }
 
     pub fn is_draining(&self) -> bool {

@@ -4,6 +4,7 @@
 use self::sockets::{clients, servers};
 use super::command::Show;
 use super::console::Console;
+use crate::client::cancels::Target;
 use crate::client::info::ClientInfo;
 use crate::client::task::ClientTask;
 use crate::config::{Database, User};
@@ -14,6 +15,7 @@ use crate::server::{Activity, Server, ServerInfo};
 
 pub(super) mod cache;
 mod config;
+mod peers;
 mod sockets;
 mod stats;
 
@@ -81,19 +83,8 @@ pub fn table(console: &Console, show: Show) -> Table {
         // The operating system keeps names.
         Show::DnsHosts => none(&[("hostname", 's'), ("ttl", 'q'), ("addrs", 's')]),
         Show::DnsZones => none(&[("zonename", 's'), ("serial", 'q'), ("count", 'i')]),
-        Show::Peers => none(&[
-            ("peer_id", 'i'),
-            ("host", 's'),
-            ("port", 'i'),
-            ("pool_size", 'i'),
-        ]),
-        Show::PeerPools => none(&[
-            ("peer_id", 'i'),
-            ("cl_active_cancel_req", 'i'),
-            ("cl_waiting_cancel_req", 'i'),
-            ("sv_active_cancel", 'i'),
-            ("sv_login", 'i'),
-        ]),
+        Show::Peers => peers::peers(console),
+        Show::PeerPools => peers::pools(console),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),
@@ -171,31 +162,41 @@ fn mem(console: &Console) -> Table {
 fn pools(console: &Console) -> Table {
     let clients = console.directory().all();
     let servers = console.pools().servers();
+    let requests = console.cancel_requests();
     let rows = console.pools().all().into_iter().map(|pool| {
         let counts = pool.counts();
+        let own = |server: &&std::sync::Arc<ServerInfo>| {
+            server.database == pool.database && server.user == pool.user
+        };
         // Lent to pgweir itself: being checked or cleaned, or asked something.
-        let tested = servers.iter().filter(|s| {
-            s.activity() == Activity::Tested && s.database == pool.database && s.user == pool.user
+        let tested = servers.iter().filter(own);
+        let tested = tested.filter(|server| server.activity() == Activity::Tested);
+        let (cancelled, tested): (Vec<_>, Vec<_>) = tested.partition(|s| s.waits_for_cancels());
+        let cancelled = cancelled.len().min(counts.lent);
+        let tested = tested.len().min(counts.lent - cancelled);
+        let cancels: usize = servers.iter().filter(own).map(|s| s.cancels()).sum();
+        let requests = requests.iter().filter(|request| match &request.target {
+            Target::Client(c) => c.database == pool.database && same_user(&pool.user, c, &pool),
+            Target::Peer(_) => false,
         });
-        let tested = tested.count().min(counts.lent);
+        let (taken, asked): (Vec<_>, Vec<_>) = requests.partition(|r| r.is_active());
         let mine = |c: &&std::sync::Arc<ClientInfo>| c.database == pool.database;
         let all = clients.iter().filter(mine);
         let all = all.filter(|c| same_user(&pool.user, c, &pool)).count();
         // Not by their own states: those are not all of the moment at which the pool was asked.
         let active = all.saturating_sub(counts.waiting);
-        let zero = || s(0);
         vec![
             s(&pool.database),
             s(&pool.user),
             s(active),
             s(counts.waiting),
-            zero(),
-            zero(),
-            s(counts.lent - tested),
-            zero(),
-            zero(),
+            s(taken.len()),
+            s(asked.len()),
+            s(counts.lent - tested - cancelled),
+            s(cancels),
+            s(cancelled),
             s(counts.idle),
-            zero(),
+            s(0),
             s(tested),
             s(counts.connecting),
             s(counts.longest_wait.as_secs()),
@@ -391,9 +392,9 @@ fn lists(console: &Console) -> Table {
             config.databases.len() + usize::from(config.fallback.is_some()),
         ),
         ("users", config.users.len()),
-        ("peers", 0),
+        ("peers", config.peering.peers.len()),
         ("pools", console.pools().all().len()),
-        ("peer_pools", 0),
+        ("peer_pools", console.peers().len()),
         ("free_clients", 0),
         ("used_clients", console.directory().len()),
         ("login_clients", 0),

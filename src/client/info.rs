@@ -3,11 +3,12 @@
 //! A client's task is the only one that touches its sockets and state. Others set a bit of
 //! [`Control`] and wake it.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::cancel_key::CancelKey;
 use crate::server::connect::Address;
 
 /// Time since the process started; cheap to keep in an atomic.
@@ -64,8 +65,10 @@ pub enum Control {
     Drain = 4,
     /// The deadline has passed.
     Deadline = 8,
+    /// Close the connection when it is in no transaction, if its server connection is to be closed.
+    Vacate = 16,
     /// Move to another process at the end of the transaction.
-    HandOver = 16,
+    HandOver = 32,
 }
 
 /// As `SHOW CLIENTS` names it.
@@ -84,40 +87,6 @@ impl State {
             State::Waiting => "waiting",
             State::Active => "active",
         }
-    }
-}
-
-/// The key that lets a client cancel its query: `pid` finds it, the secret proves it.
-#[derive(Clone)]
-pub struct CancelKey {
-    pub pid: i32,
-    secret: [u8; 32],
-    length: u8,
-}
-
-impl std::fmt::Debug for CancelKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "CancelKey({}, ..)", self.pid)
-    }
-}
-
-impl CancelKey {
-    /// `length` is 4 for protocol 3.0 and 32 for 3.2.
-    pub fn new(pid: i32, secret: [u8; 32], length: u8) -> CancelKey {
-        CancelKey {
-            pid,
-            secret,
-            length: length.min(32),
-        }
-    }
-
-    pub fn secret(&self) -> &[u8] {
-        &self.secret[..usize::from(self.length)]
-    }
-
-    /// In constant time.
-    pub fn matches(&self, secret: &[u8]) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(self.secret(), secret).is_ok()
     }
 }
 
@@ -147,6 +116,8 @@ struct Live {
     /// Number of the server connection that it has; 0 for none.
     server: AtomicU64,
     prepared: AtomicU32,
+    /// Cancel requests that a server has not taken yet.
+    cancels: AtomicU16,
     control: AtomicU8,
     state: AtomicU8,
     waker: OnceLock<Waker>,
@@ -187,6 +158,7 @@ impl ClientInfo {
                 since: AtomicU64::new(0),
                 server: AtomicU64::new(0),
                 prepared: AtomicU32::new(0),
+                cancels: AtomicU16::new(0),
                 control: AtomicU8::new(0),
                 state: AtomicU8::new(State::Idle as u8),
                 waker: OnceLock::new(),
@@ -242,7 +214,7 @@ impl ClientInfo {
     pub fn take(&self, control: Control) -> bool {
         self.live
             .control
-            .fetch_and(!(control as u8), Ordering::Acquire)
+            .fetch_and(!(control as u8), Ordering::AcqRel)
             & control as u8
             != 0
     }
@@ -250,6 +222,20 @@ impl ClientInfo {
     /// The request stays.
     pub fn is_requested(&self, control: Control) -> bool {
         self.live.control.load(Ordering::Acquire) & control as u8 != 0
+    }
+
+    /// The task sends a cancel request to a server. `None`: there are too many already.
+    pub fn begin_cancel(self: &Arc<ClientInfo>) -> Option<CancelBegun> {
+        let one_more = |n: u16| n.checked_add(1);
+        let counter = &self.live.cancels;
+        let counted = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.ok().map(|_| CancelBegun(Arc::clone(self)))
+    }
+
+    /// Whether a cancel request has been made that no server has taken, and that has not been dropped
+    /// because nothing is running.
+    pub fn is_being_cancelled(&self) -> bool {
+        self.is_requested(Control::Cancel) || self.live.cancels.load(Ordering::Relaxed) > 0
     }
 
     #[inline]
@@ -293,5 +279,15 @@ impl ClientInfo {
 
     pub fn prepared(&self) -> u32 {
         self.live.prepared.load(Ordering::Relaxed)
+    }
+}
+
+/// A cancel request of a client that is on its way to a server.
+#[derive(Debug)]
+pub struct CancelBegun(Arc<ClientInfo>);
+
+impl Drop for CancelBegun {
+    fn drop(&mut self) {
+        self.0.live.cancels.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -15,8 +15,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::cancel_key::CancelKey;
+use super::cancels::Cancels;
 use super::directory::Directory;
-use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
+use super::info::{ClientIdentity, ClientInfo};
 use super::startup::{self, Opening};
 use super::task::{ClientParts, Surroundings};
 use super::users::Users;
@@ -26,6 +28,7 @@ use crate::handover::take::Forward;
 use crate::listener::Accepted;
 use crate::net::stream::Stream;
 use crate::net::tls_server::TlsServer;
+use crate::peering::Peers;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::lease::LeaseError;
@@ -39,6 +42,7 @@ use crate::session::client::ClientState;
 use crate::session::reported::Reported;
 use crate::worker::Workers;
 
+mod cancel;
 mod demand;
 mod greeting;
 mod limits;
@@ -59,6 +63,8 @@ pub struct Door {
     pub tls: ArcSwapOption<TlsServer>,
     pub pools: Arc<Pools>,
     pub directory: Arc<Directory>,
+    pub cancels: Cancels,
+    pub peers: Peers,
     pub workers: Arc<Workers>,
     pub users: Users,
     pub console: Arc<Console>,
@@ -121,8 +127,15 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             tracing::info!(client = id, %peer, reason = "client_login_timeout", age = limit.as_secs(),
                 "login failed");
         }
-        let Some((stream, arrival)) = opened.ok().flatten() else {
-            return;
+        let (stream, arrival) = match opened.ok().flatten() {
+            Some(Opened::Client(stream, arrival)) => (stream, arrival),
+            Some(Opened::Cancel(request)) => {
+                // It has limits of its own.
+                let (door, config) = (Arc::clone(&door), Arc::clone(&config));
+                tokio::spawn(async move { cancel::serve(&door, &config, request).await });
+                return;
+            }
+            None => return,
         };
         let (database, user) = (
             arrival.startup.database.clone(),
@@ -162,12 +175,7 @@ async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> 
 }
 
 /// Up to the startup message; `None` if there is nothing more to do.
-async fn open(
-    door: &Arc<Door>,
-    config: &Config,
-    accepted: Accepted,
-    id: u64,
-) -> Option<(Stream, Arrival)> {
+async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted, id: u64) -> Option<Opened> {
     let tls = door.tls.load_full();
     let peer_uid = accepted.socket.peer_uid();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
@@ -181,19 +189,20 @@ async fn open(
                 local: accepted.local,
                 peer_uid,
             };
-            Some((stream, arrival))
+            Some(Opened::Client(stream, arrival))
         }
-        Ok(Opening::Cancel { pid, secret }) => {
-            // Nobody is told whether there was such a key.
-            match (door.directory.find(pid, &secret), door.before.load_full()) {
-                (Some(client), _) => client.request(Control::Cancel),
-                (None, Some(before)) => before.cancel(pid, secret).await,
-                (None, None) => {
-                    tracing::debug!(peer = %accepted.peer, "cancel request with unknown key");
-                }
-            }
-            None
-        }
+        Ok(Opening::Cancel {
+            stream,
+            pid,
+            secret,
+        }) => Some(Opened::Cancel(cancel::Arrived {
+            id,
+            pid,
+            secret,
+            peer: accepted.peer,
+            local: accepted.local,
+            stream,
+        })),
         Ok(Opening::HandOver(stream)) => {
             settle::hand_over(door, stream, peer_uid);
             None
@@ -203,6 +212,12 @@ async fn open(
             None
         }
     }
+}
+
+/// What a connection is for.
+enum Opened {
+    Client(Stream, Arrival),
+    Cancel(cancel::Arrived),
 }
 
 /// A client that has said what it wants.
@@ -440,7 +455,7 @@ fn operator(arrival: &Arrival, tls: bool) -> ClientInfo {
     ClientInfo::new(ClientIdentity {
         id: arrival.id,
         // Nothing can be cancelled there.
-        key: CancelKey::new(0, [0; 32], 4),
+        key: CancelKey::new(0, [0; 32], 4, None),
         database: "pgbouncer".into(),
         user: startup.user.as_str().into(),
         application_name: names.next().map(|(_, v)| v.as_str().into()),
@@ -477,7 +492,10 @@ fn enter(
         local: arrival.local.clone(),
         tls,
     };
+    let own = door.config.load().peering.id;
     door.directory
-        .enter(startup.minor >= 2, |key| ClientInfo::new(identity(key)))
+        .enter(startup.minor >= 2, own, |key| {
+            ClientInfo::new(identity(key))
+        })
         .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
 }

@@ -3,6 +3,8 @@
 //! [`startup`] and [`auth`] find out who it is, [`login`] lets it in, [`task`] serves it.
 
 pub mod auth;
+pub mod cancel_key;
+pub mod cancels;
 pub mod directory;
 pub mod info;
 pub mod login;

@@ -19,6 +19,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug)]
 pub enum Opening {
     Cancel {
+        /// To be closed when the request is taken.
+        stream: Stream,
         pid: i32,
         secret: Vec<u8>,
     },
@@ -78,7 +80,11 @@ pub async fn open(
     let mut buffer = Vec::with_capacity(512);
     let opened = negotiate(&mut stream, &mut buffer, tls, mode).await;
     match opened {
-        Ok(Packet::Cancel { pid, secret }) => Ok(Opening::Cancel { pid, secret }),
+        Ok(Packet::Cancel { pid, secret }) => Ok(Opening::Cancel {
+            stream,
+            pid,
+            secret,
+        }),
         Ok(Packet::HandOver) => Ok(Opening::HandOver(stream)),
         Ok(Packet::Startup(startup)) => Ok(Opening::Startup(stream, startup)),
         // Both are dealt with inside.

@@ -203,8 +203,9 @@ impl ClientTask {
 
     /// Why an idle client must go, if it must.
     fn idle_request(&mut self) -> Option<End> {
-        // There is nothing to cancel.
+        // There is nothing to cancel, and no server connection.
         self.info.take(Control::Cancel);
+        self.info.take(Control::Vacate);
         if self.info.is_requested(Control::Kill) {
             return Some(End::Killed);
         }
@@ -338,6 +339,7 @@ impl ClientTask {
         if self.moves() {
             return Some(Step::Moved);
         }
+        self.info.take(Control::Vacate);
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
         let expired = self.info.take(Control::Deadline);

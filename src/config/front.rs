@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tls::TlsChoice;
 use crate::auth::hba::{Hba, IdentMaps};
 
 /// Where clients reach us.
@@ -119,6 +120,7 @@ pub enum SslMode {
 pub struct ClientTls {
     pub mode: SslMode,
     pub protocols: TlsProtocols,
+    pub choice: TlsChoice,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
@@ -128,6 +130,8 @@ pub struct ClientTls {
 pub struct ServerTls {
     pub mode: SslMode,
     pub protocols: TlsProtocols,
+    /// Of its curves there is no setting.
+    pub choice: TlsChoice,
     pub ca_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,

@@ -9,11 +9,13 @@ pub mod cli;
 mod error;
 mod front;
 mod outside;
+mod peers;
 mod raw;
 pub mod reload;
 mod resolve;
 mod settings;
 mod source;
+pub mod tls;
 mod units;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ pub use front::{
     StartupRules, TlsProtocols,
 };
 pub use outside::{Nowhere, Outside, System};
+pub use peers::{Peer, PeerId, Peering};
 pub use raw::nearest;
 pub use settings::Setting;
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub max_client_conn: usize,
     /// Most server connections at once, in the whole process; 0 is unlimited.
     pub max_server_conn: usize,
+    /// Who keeps a server connection that is to be closed loses it when it is in no transaction.
+    pub server_fast_close: bool,
     /// Largest message accepted from a client, in bytes (`max_packet_size`).
     pub max_packet_size: usize,
     /// Where the process's number is written while it runs.
@@ -82,6 +87,8 @@ pub struct Config {
     pub fallback: Option<Arc<Database>>,
     /// What `[general]` and `[server_tls]` say for all pools; each began as a copy of this.
     pub pool_defaults: Arc<Database>,
+    /// `general.peer_id` and `[peers]`.
+    pub peering: Peering,
     /// `[cache]`.
     pub cache: CacheLimits,
     pub users: BTreeMap<String, Arc<User>>,

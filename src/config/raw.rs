@@ -39,6 +39,7 @@ pub(super) struct File {
     pub cache: CacheLimits,
     /// `[pools.NAME.cache]` of a pool is in [`Pool`].
     pub pools: BTreeMap<String, Pool>,
+    pub peers: BTreeMap<String, Peer>,
     pub users: BTreeMap<String, User>,
 }
 
@@ -52,6 +53,7 @@ pub(super) struct General {
     pub unix_socket_group: Option<String>,
     pub listen_backlog: Option<Count>,
     pub so_reuseport: Option<bool>,
+    pub peer_id: Option<Count>,
     pub tcp_socket_buffer: Option<Size>,
     pub tcp_keepalive: Option<bool>,
     pub tcp_keepidle: Option<Interval>,
@@ -61,6 +63,7 @@ pub(super) struct General {
     pub workers: Option<Count>,
     pub max_client_conn: Option<Count>,
     pub max_server_conn: Option<Count>,
+    pub server_fast_close: Option<bool>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
     pub upgrade_timeout: Option<Interval>,
@@ -139,6 +142,9 @@ pub(super) struct ClientTls {
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    pub ciphers: Option<String>,
+    pub tls13_ciphers: Option<String>,
+    pub ecdhcurve: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +154,8 @@ pub(super) struct ServerTls {
     pub ca_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
+    pub ciphers: Option<String>,
+    pub tls13_ciphers: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -281,6 +289,14 @@ pub(super) struct User {
     pub query_wait_timeout: Option<Interval>,
 }
 
+/// `[peers.ID]`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Peer {
+    pub host: Option<String>,
+    pub port: Option<Port>,
+    pub pool_size: Option<Count>,
+}
+
 impl File {
     /// Reads every section; what is wrong goes to `problems` and counts as absent.
     pub fn read(root: &DeTable<'_>, problems: &mut Problems<'_>) -> File {
@@ -313,6 +329,10 @@ impl File {
         }
         for (name, value) in entries(root, "pools") {
             file.pools.insert(name.to_owned(), reader.pool(name, value));
+        }
+        for (name, value) in entries(root, "peers") {
+            let peer = reader.section(&["peers", name], value);
+            file.peers.insert(name.to_owned(), peer);
         }
         for (name, value) in entries(root, "users") {
             let user = reader.section(&["users", name], value);

@@ -38,6 +38,7 @@ pub fn diff(old: &Config, new: &Config) -> ReloadReport {
     }
     diff_pools(old, new, &mut report.applied);
     diff_users(old, new, &mut report.applied);
+    diff_peers(old, new, &mut report.applied);
     report
 }
 
@@ -101,6 +102,14 @@ fn diff_users(old: &Config, new: &Config, changed: &mut Vec<String>) {
             _ => changed.push(path),
         }
     }
+}
+
+/// A peer is named as a whole.
+fn diff_peers(old: &Config, new: &Config, changed: &mut Vec<String>) {
+    let (old, new) = (&old.peering.peers, &new.peering.peers);
+    let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let differing = ids.into_iter().filter(|id| old.get(id) != new.get(id));
+    changed.extend(differing.map(|id| dotted(&["peers", &id.to_string()])));
 }
 
 fn user_changes(was: &User, is: &User, old: &User, new: &User) -> Vec<&'static str> {

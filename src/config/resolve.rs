@@ -7,6 +7,8 @@ mod check;
 pub(super) mod defaults;
 mod files;
 mod listen;
+mod peers;
+mod tls;
 mod userlist;
 
 use std::net::Ipv6Addr;
@@ -20,8 +22,8 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::units::List;
 use super::{
-    Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Invalidation, Log, ServerTls, SharedCache, StartupRules, TlsProtocols, User,
+    Auth, CacheRule, CacheSettings, Config, Database, FALLBACK, FunctionDeclaration, Host, Http,
+    Invalidation, Log, SharedCache, StartupRules, User,
 };
 use crate::auth::secret::Secret;
 
@@ -35,15 +37,18 @@ pub(super) fn resolve(
     outside: &dyn Outside,
     problems: &mut Problems<'_>,
 ) -> Config {
-    let mut resolver = Resolver { outside, problems };
+    let mut resolver = Resolver {
+        outside,
+        problems,
+        oddities: Vec::new(),
+    };
     let mut config = defaults::config(path, outside.cores());
     resolver.process(&mut config, &file.general);
     resolver.listen(&mut config.listen, &file.general);
     log(&mut config.log, file.log);
     startup(&mut config.startup, &file.general);
     config.http = file.http.map(|http| resolver.http(http));
-    config.client_tls.protocols = resolver.protocols("client_tls", &file.client_tls.protocols);
-    client_tls(&mut config.client_tls, file.client_tls);
+    resolver.client_tls(&mut config.client_tls, file.client_tls);
     if let Some(count) = &file.auth.scram_iterations {
         match NonZeroU32::new(count.0) {
             Some(count) => config.auth.scram_iterations = count,
@@ -84,8 +89,9 @@ pub(super) fn resolve(
         file.general.query_wait_notify,
     );
     pool_keys(&mut defaults, file.pool_defaults);
-    defaults.server_tls.protocols = resolver.protocols("server_tls", &file.server_tls.protocols);
-    server_tls(&mut defaults.server_tls, file.server_tls);
+    resolver.server_tls(&["server_tls"], &mut defaults.server_tls, file.server_tls);
+    let default_size = defaults.pool_size;
+    config.peering = resolver.peering(file.general.peer_id, file.peers, default_size);
     for (name, pool) in file.pools {
         let database = Arc::new(resolver.pool(&defaults, &config, &name, pool));
         match name == FALLBACK {
@@ -94,6 +100,7 @@ pub(super) fn resolve(
         }
     }
     config.pool_defaults = Arc::new(defaults);
+    config.oddities.append(&mut resolver.oddities);
 
     check::check(&config, outside, problems);
     config
@@ -147,20 +154,6 @@ fn startup(rules: &mut StartupRules, raw: &raw::General) {
     set(&mut rules.add_host, raw.application_name_add_host);
     set(&mut rules.message, raw.login_notify_message.clone());
     set(&mut rules.no_simple_queries, raw.disable_pqexec);
-}
-
-fn client_tls(tls: &mut ClientTls, raw: raw::ClientTls) {
-    set(&mut tls.mode, raw.sslmode);
-    set_path(&mut tls.key_file, raw.key_file);
-    set_path(&mut tls.cert_file, raw.cert_file);
-    set_path(&mut tls.ca_file, raw.ca_file);
-}
-
-fn server_tls(tls: &mut ServerTls, raw: raw::ServerTls) {
-    set(&mut tls.mode, raw.sslmode);
-    set_path(&mut tls.ca_file, raw.ca_file);
-    set_path(&mut tls.key_file, raw.key_file);
-    set_path(&mut tls.cert_file, raw.cert_file);
 }
 
 fn auth(auth: &mut Auth, raw: raw::Auth) {
@@ -262,6 +255,8 @@ fn pool_keys(pool: &mut Database, raw: raw::PoolKeys) {
 struct Resolver<'a, 's> {
     outside: &'a dyn Outside,
     problems: &'a mut Problems<'s>,
+    /// What works, but is worth a note.
+    oddities: Vec<String>,
 }
 
 impl Resolver<'_, '_> {
@@ -270,6 +265,7 @@ impl Resolver<'_, '_> {
         set(&mut config.workers, workers.filter(|count| *count > 0));
         set(&mut config.max_client_conn, raw.max_client_conn);
         set(&mut config.max_server_conn, raw.max_server_conn);
+        set(&mut config.server_fast_close, raw.server_fast_close);
         set(&mut config.shutdown_timeout, raw.shutdown_timeout);
         set(&mut config.upgrade_timeout, raw.upgrade_timeout);
         set_path(&mut config.pidfile, raw.pidfile.clone());
@@ -354,7 +350,8 @@ impl Resolver<'_, '_> {
             if names.is_empty() {
                 names.push(String::new());
             }
-            let hosts = names.into_iter().map(|text| self.host(name, text));
+            let key = ["pools", name, "host"];
+            let hosts = names.into_iter().map(|text| self.host(&key, text));
             let mut hosts: Vec<Host> = hosts.collect();
             pool.host = hosts.remove(0);
             pool.more_hosts = hosts;
@@ -380,11 +377,8 @@ impl Resolver<'_, '_> {
         }
         set(&mut pool.pool_size, own.pool_size);
         pool_keys(&mut pool, raw.keys);
-        if raw.server_tls.protocols.is_some() {
-            pool.server_tls.protocols =
-                self.protocols_at(&["pools", name, "server_tls"], &raw.server_tls.protocols);
-        }
-        server_tls(&mut pool.server_tls, raw.server_tls);
+        let section = ["pools", name, "server_tls"];
+        self.server_tls(&section, &mut pool.server_tls, raw.server_tls);
         let mut raw_cache = raw.cache;
         if let Some(source) = raw_cache.feed_password.take() {
             let key = ["pools", name, "cache", "feed_password"];
@@ -410,27 +404,6 @@ impl Resolver<'_, '_> {
         pool
     }
 
-    fn protocols(&mut self, section: &str, names: &Option<List>) -> TlsProtocols {
-        self.protocols_at(&[section], names)
-    }
-
-    fn protocols_at(&mut self, section: &[&str], names: &Option<List>) -> TlsProtocols {
-        let all = defaults::ALL_PROTOCOLS;
-        let Some(List(names)) = names else { return all };
-        let has = |name: &str| names.iter().any(|n| n == name);
-        let known = names.iter().all(|n| n == "tlsv1.2" || n == "tlsv1.3");
-        if names.is_empty() || !known {
-            self.problems.add(
-                &[section, &["protocols"]].concat(),
-                "must be a list of \"tlsv1.2\", \"tlsv1.3\" or both",
-            );
-        }
-        TlsProtocols {
-            tls12: has("tlsv1.2"),
-            tls13: has("tlsv1.3"),
-        }
-    }
-
     fn shared_cache(&mut self, raw: raw::SharedCache) -> Option<SharedCache> {
         let url = self.secret_text(&["cache", "shared"], raw.url)?;
         let mut shared = defaults::shared_cache(url);
@@ -443,7 +416,7 @@ impl Resolver<'_, '_> {
         Some(shared)
     }
 
-    fn host(&mut self, pool: &str, text: String) -> Host {
+    fn host(&mut self, key: &[&str], text: String) -> Host {
         if text.starts_with('/') {
             return Host::Unix(PathBuf::from(text));
         }
@@ -453,7 +426,7 @@ impl Resolver<'_, '_> {
         let is_host = !text.is_empty() && text.chars().all(is_name);
         if !is_host && ip.parse::<Ipv6Addr>().is_err() {
             self.problems.add(
-                &["pools", pool, "host"],
+                key,
                 format!(
                     "{text:?} is no host name, IP address or directory beginning with \"/\"; \
                      the port goes in port"

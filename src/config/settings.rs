@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, TlsProtocols, User};
+use super::{Config, Database, PeerId, TlsProtocols, User};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +196,12 @@ pub(super) const KEYS: &[Key] = &[
     live("general", "max_client_conn", |c| {
         c.max_client_conn.to_string()
     }),
+    live("general", "peer_id", |c| {
+        c.peering.id.map_or(0, PeerId::get).to_string()
+    }),
+    live("general", "server_fast_close", |c| {
+        flag(c.server_fast_close)
+    }),
     live("general", "max_server_conn", |c| {
         c.max_server_conn.to_string()
     }),
@@ -242,6 +248,15 @@ pub(super) const KEYS: &[Key] = &[
     live("client_tls", "key_file", |c| file(&c.client_tls.key_file)),
     live("client_tls", "cert_file", |c| file(&c.client_tls.cert_file)),
     live("client_tls", "ca_file", |c| file(&c.client_tls.ca_file)),
+    live("client_tls", "ciphers", |c| {
+        c.client_tls.choice.ciphers.text.clone()
+    }),
+    live("client_tls", "tls13_ciphers", |c| {
+        c.client_tls.choice.tls13_ciphers.text.clone()
+    }),
+    live("client_tls", "ecdhcurve", |c| {
+        c.client_tls.choice.ecdhcurve.text.clone()
+    }),
     live("auth", "type", |c| c.auth.auth_type.as_str().to_owned()),
     live("auth", "file", |c| file(&c.auth.file)),
     live("auth", "allow_cleartext", |c| flag(c.auth.allow_cleartext)),
@@ -302,6 +317,10 @@ pub(super) const POOL_KEYS: &[PoolKey] = &[
     server_tls("ca_file", |d| file(&d.server_tls.ca_file)),
     server_tls("key_file", |d| file(&d.server_tls.key_file)),
     server_tls("cert_file", |d| file(&d.server_tls.cert_file)),
+    server_tls("ciphers", |d| d.server_tls.choice.ciphers.text.clone()),
+    server_tls("tls13_ciphers", |d| {
+        d.server_tls.choice.tls13_ciphers.text.clone()
+    }),
 ];
 
 /// What only `[pools.NAME]` has, but for the password.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::raw::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
-    User, fields,
+    self, Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn,
+    ServerTls, User, fields,
 };
 use super::*;
 
@@ -102,12 +102,14 @@ fn example() -> Vec<Line> {
 }
 
 fn is_key(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    text.bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// Whether a value has no default of its own: those of pools and users, and a section in one line.
 fn is_named(line: &Line) -> bool {
-    line.key == "shared" || line.section.starts_with("pools.") || line.section.starts_with("users.")
+    let named = ["pools.", "users.", "peers."];
+    line.key == "shared" || named.iter().any(|name| line.section.starts_with(name))
 }
 
 #[test]
@@ -148,6 +150,7 @@ fn the_example_has_every_key() {
     assert_eq!(keys("pools.app.cache"), set(&[fields::<PoolCache>()]));
     assert_eq!(keys("pools.app.server_tls"), set(&[fields::<ServerTls>()]));
     assert_eq!(keys("users.app"), set(&[fields::<User>()]));
+    assert_eq!(keys("peers.2"), set(&[fields::<raw::Peer>()]));
 }
 
 #[test]

@@ -272,6 +272,7 @@ impl Giver<'_> {
             id: info.id,
             key: info.key.pid,
             secret: ByteBuf::from(info.key.secret()),
+            key_counts: info.key.counts(),
             database: info.database.to_string(),
             user: info.user.to_string(),
             application_name: info.application_name.as_deref().map(str::to_owned),

@@ -90,6 +90,8 @@ pub struct Client {
     pub id: u64,
     pub key: i32,
     pub secret: ByteBuf,
+    /// The key was made where there are peers.
+    pub key_counts: bool,
     pub database: String,
     pub user: String,
     pub application_name: Option<String>,

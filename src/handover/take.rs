@@ -17,7 +17,8 @@ use super::message::{Client, Entrance, Pool as PoolMessage, Server as ServerMess
 use super::message::{ToNew, ToRunning};
 use super::{VERSION, message};
 use crate::auth::secret::Secret;
-use crate::client::info::{CancelKey, ClientIdentity, ClientInfo};
+use crate::client::cancel_key::CancelKey;
+use crate::client::info::{ClientIdentity, ClientInfo};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
 use crate::config::{Config, Database};
@@ -319,7 +320,7 @@ impl Taker {
         };
         let identity = ClientIdentity {
             id: client.id,
-            key: cancel_key(client.key, &client.secret),
+            key: CancelKey::given(client.key, &client.secret, client.key_counts),
             database: Arc::clone(&pool.database),
             user,
             application_name: client.application_name.map(Into::into),
@@ -376,13 +377,6 @@ fn arrival(server: ServerMessage, socket: OwnedFd) -> io::Result<Arrival> {
         cancel_key: server.cancel_key.into_vec(),
         state: server.state,
     })
-}
-
-fn cancel_key(pid: i32, secret: &[u8]) -> CancelKey {
-    let mut whole = [0; 32];
-    let length = secret.len().min(whole.len());
-    whole[..length].copy_from_slice(&secret[..length]);
-    CancelKey::new(pid, whole, length as u8)
 }
 
 fn time(millis: u64) -> SystemTime {

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
 use tokio_rustls::TlsConnector;
@@ -90,7 +89,7 @@ impl TlsClient {
         if settings.mode == SslMode::Disable {
             return Ok(TlsClient::disabled());
         }
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(settings.choice.provider());
         let verifier = ServerVerifier::new(check(settings)?, &provider);
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&settings.protocols.versions())

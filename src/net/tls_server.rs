@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -82,7 +81,7 @@ impl TlsServer {
             source,
         })?;
         let end_point = chain.first().and_then(|c| binding::hash_certificate(c));
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(settings.choice.provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&settings.protocols.versions())
             .map_err(|e| TlsServerError::Rustls(e.to_string()))?;
@@ -115,6 +114,8 @@ impl TlsServer {
         let mut config = builder
             .with_single_cert(chain, key)
             .map_err(TlsServerError::Pair)?;
+        // Whoever has chosen suites has put the best first.
+        config.ignore_client_order = settings.choice.has_order();
         config.alpn_protocols = vec![ALPN.to_vec()];
         // As PostgreSQL: a session is long, so resuming one gains nothing, and what is not kept
         // cannot outlive a reload.

@@ -5,6 +5,8 @@ use super::ini::{IniError, Item, Place, connection_string};
 use super::settings::{AUTH_QUERY, Kind, Meaning, SETTINGS, setting};
 use super::toml::{self, Document};
 
+mod tls;
+
 /// What a file came to.
 #[derive(Debug)]
 pub struct Converted {
@@ -173,9 +175,7 @@ impl Converter {
             self.document
                 .set(&["log"], "level", toml::string(level), Some(&place));
         }
-        for name in ["client_tls_protocols", "server_tls_protocols"] {
-            self.protocols(name);
-        }
+        self.tls();
         for name in ["conffile", "auth_ldap_options"] {
             if self
                 .written(name)
@@ -186,54 +186,6 @@ impl Converter {
                     _ => "LDAP is not supported",
                 };
                 self.note(&["general"], name, why);
-            }
-        }
-    }
-
-    fn protocols(&mut self, name: &'static str) {
-        let Some((value, place)) = self.written(name) else {
-            return;
-        };
-        let (value, place) = (value.to_lowercase(), place.clone());
-        let section = if name.starts_with("client") {
-            "client_tls"
-        } else {
-            "server_tls"
-        };
-        let mut wanted: Vec<&str> = Vec::new();
-        for word in value.split([',', ':', ' ']).filter(|w| !w.is_empty()) {
-            match word {
-                "secure" | "all" | "legacy" => wanted.extend(["tlsv1.2", "tlsv1.3"]),
-                "tlsv1" | "tlsv1.0" | "tlsv1.1" => {
-                    self.note(
-                        &[section],
-                        &format!("{name} {word}"),
-                        "rustls begins with TLS 1.2",
-                    );
-                }
-                "tlsv1.2" => wanted.push("tlsv1.2"),
-                "tlsv1.3" => wanted.push("tlsv1.3"),
-                "!tlsv1.2" => wanted.retain(|w| *w != "tlsv1.2"),
-                "!tlsv1.3" => wanted.retain(|w| *w != "tlsv1.3"),
-                "!tlsv1.0" | "!tlsv1.1" => {}
-                other => {
-                    let problem = format!("invalid value {other:?} for parameter {name}");
-                    return self.problem(&place, problem);
-                }
-            }
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
-        let problem = "no protocol is left: TLS 1.2 and 1.3 can be had";
-        match &wanted[..] {
-            [] => self.problem(
-                &place,
-                format!("invalid value for parameter {name}: {problem}"),
-            ),
-            _ => {
-                let list = toml::list(wanted.into_iter());
-                self.document
-                    .set(&[section], "protocols", list, Some(&place));
             }
         }
     }
@@ -327,11 +279,14 @@ impl Converter {
     }
 
     fn peer(&mut self, item: &Item) {
+        let path = ["peers", &*item.key];
+        self.document.begin(&path, &item.place);
         for (name, value) in self.pairs(item) {
-            self.entry_key(item, PEER_KEYS, &name, &value);
+            if let Some((key, literal)) = self.entry_key(item, PEER_KEYS, &name, &value) {
+                let key = key.key.unwrap_or(key.name);
+                self.document.set(&path, key, literal, Some(&item.place));
+            }
         }
-        let name = format!("[peers] {}", item.key);
-        self.note(&["general"], &name, "peering is not supported");
     }
 
     fn finish(mut self) -> Result<Converted, Vec<IniError>> {

@@ -38,7 +38,7 @@ fn target(name: &str, value: &str) -> Result<Option<(&'static str, &'static str,
         (Meaning::Key(section, key) | Meaning::Unless(section, key), _) => {
             Some((section, key, text))
         }
-        (Meaning::Nothing(_), _) => None,
+        (Meaning::Nothing(_), _) | (Meaning::Own, "client_tls_dheparams") => None,
         (Meaning::Own, "auth_type") => Some(("auth", "type", text)),
         (Meaning::Own, "auth_user") => Some(("auth", "user", text)),
         (Meaning::Own, "auth_query") => Some(("auth", "query", text)),

@@ -89,10 +89,6 @@ const fn fixed(name: &'static str, default: &'static str, kind: Kind, meaning: M
     }
 }
 
-const CIPHERS: Meaning = Nothing(
-    "rustls has only suites that are strong; both sides choose the best of them that they have",
-);
-const NOT_YET: Meaning = Nothing("it is not supported");
 const DNS: Meaning =
     Nothing("names are looked up by the operating system for each new server connection");
 
@@ -137,7 +133,12 @@ pub const SETTINGS: &[Setting] = &[
         Seconds,
         Key("general", "client_login_timeout"),
     ),
-    live("client_tls13_ciphers", "", Text, CIPHERS),
+    live(
+        "client_tls13_ciphers",
+        "",
+        Text,
+        Key("client_tls", "tls13_ciphers"),
+    ),
     live("client_tls_ca_file", "", Text, Key("client_tls", "ca_file")),
     live(
         "client_tls_cert_file",
@@ -145,18 +146,18 @@ pub const SETTINGS: &[Setting] = &[
         Text,
         Key("client_tls", "cert_file"),
     ),
-    live("client_tls_ciphers", "default", Text, CIPHERS),
     live(
-        "client_tls_dheparams",
-        "auto",
+        "client_tls_ciphers",
+        "default",
         Text,
-        Nothing("keys are exchanged over elliptic curves only"),
+        Key("client_tls", "ciphers"),
     ),
+    live("client_tls_dheparams", "auto", Text, Own),
     live(
         "client_tls_ecdhcurve",
         "auto",
         Text,
-        Nothing("both sides choose the best curve that they have"),
+        Key("client_tls", "ecdhcurve"),
     ),
     live(
         "client_tls_key_file",
@@ -272,7 +273,7 @@ pub const SETTINGS: &[Setting] = &[
         Key("general", "max_user_connections"),
     ),
     live("min_pool_size", "0", Count, Key("general", "min_pool_size")),
-    live("peer_id", "0", Count, NOT_YET),
+    live("peer_id", "0", Count, Key("general", "peer_id")),
     fixed("pidfile", "", Text, Unless("general", "pidfile")),
     fixed(
         "pkt_buf",
@@ -348,7 +349,12 @@ pub const SETTINGS: &[Setting] = &[
         Seconds,
         Key("general", "server_connect_timeout"),
     ),
-    live("server_fast_close", "0", Flag, NOT_YET),
+    live(
+        "server_fast_close",
+        "0",
+        Flag,
+        Key("general", "server_fast_close"),
+    ),
     live(
         "server_idle_timeout",
         "600",
@@ -385,7 +391,12 @@ pub const SETTINGS: &[Setting] = &[
         Flag,
         Key("general", "server_round_robin"),
     ),
-    live("server_tls13_ciphers", "", Text, CIPHERS),
+    live(
+        "server_tls13_ciphers",
+        "",
+        Text,
+        Key("server_tls", "tls13_ciphers"),
+    ),
     live("server_tls_ca_file", "", Text, Key("server_tls", "ca_file")),
     live(
         "server_tls_cert_file",
@@ -393,7 +404,12 @@ pub const SETTINGS: &[Setting] = &[
         Text,
         Key("server_tls", "cert_file"),
     ),
-    live("server_tls_ciphers", "default", Text, CIPHERS),
+    live(
+        "server_tls_ciphers",
+        "default",
+        Text,
+        Key("server_tls", "ciphers"),
+    ),
     live(
         "server_tls_key_file",
         "",
@@ -522,9 +538,6 @@ mod tests {
             match setting.meaning {
                 Key(section, key) | Unless(section, key) => {
                     assert!(line.contains(&format!("`[{section}] {key}`")), "{line}");
-                }
-                Nothing(_) if setting.meaning == NOT_YET => {
-                    assert!(line.contains("not supported"), "{line}")
                 }
                 Nothing(_) => assert!(line.contains("no effect"), "{line}"),
                 Own => {}

@@ -130,14 +130,16 @@ impl Pool {
                 .write_all(crate::protocol::encode::SYNC)
                 .await?;
         }
-        cancel::cancel(
+        let under_way = server.info.begin_cancel();
+        let cancelled = cancel::cancel(
             &server.endpoint,
             &server.info.peer,
             server.info.backend_pid,
             &server.cancel_key,
         )
-        .await
-        .map_err(|e| std::io::Error::other(e.to_string()))?;
+        .await;
+        drop(under_way);
+        cancelled.map_err(|e| std::io::Error::other(e.to_string()))?;
         for _ in 0..readies.max(1) {
             if let Err(error) = server.until_ready().await
                 && !matches!(error, DialogueError::Server { .. })

@@ -48,6 +48,51 @@ pub async fn cancel(
         .await
 }
 
+/// A connection for one CancelRequest to wherever a host's name leads, in clear: that is how a
+/// request goes to another process that pools connections.
+#[derive(Debug)]
+pub struct Line {
+    stream: Stream,
+    deadline: Deadline,
+}
+
+impl Line {
+    /// Connects to the first of the host's addresses that accepts it. What `endpoint` says about TLS
+    /// does not count.
+    ///
+    /// # Errors
+    /// When none does within the endpoint's `connect_timeout`, which is for all of it.
+    pub async fn open(endpoint: &Endpoint) -> Result<Line, ConnectError> {
+        let deadline = Deadline::after(endpoint.connect_timeout);
+        let addresses = dial::resolve(endpoint, &deadline).await?;
+        let mut left = addresses.len();
+        let mut last = dial::no_address(endpoint);
+        for address in addresses {
+            // An address that swallows packets must leave time for the others.
+            match dial::open(endpoint, &address, &deadline.share(left)).await {
+                Ok((socket, _)) => {
+                    return Ok(Line {
+                        stream: Stream::Plain(socket),
+                        deadline,
+                    });
+                }
+                Err(error) => last = error,
+            }
+            left -= 1;
+        }
+        Err(last)
+    }
+
+    /// Sends the request and waits until it has been taken.
+    ///
+    /// # Errors
+    /// As [`cancel`].
+    pub async fn send(mut self, pid: i32, key: &[u8]) -> Result<(), ConnectError> {
+        let sent = request(&mut self.stream, pid, key);
+        self.deadline.limit(Stage::Canceling, sent).await
+    }
+}
+
 async fn request(stream: &mut Stream, backend_pid: i32, key: &[u8]) -> Result<(), ConnectError> {
     let message = cancel_request(backend_pid, key);
     stream

@@ -8,7 +8,7 @@ pub mod dialogue;
 pub mod endpoints;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::net::stream::Stream;
@@ -68,9 +68,26 @@ pub struct ServerInfo {
     client: AtomicU64,
     prepared: AtomicU64,
     closing: AtomicBool,
+    cancels: AtomicUsize,
 }
 
 impl ServerInfo {
+    /// A cancel request is sent to it, until what this gives is dropped.
+    pub fn begin_cancel(self: &Arc<ServerInfo>) -> CancelUnderWay {
+        self.cancels.fetch_add(1, Ordering::Release);
+        CancelUnderWay(Arc::clone(self))
+    }
+
+    /// Cancel requests that are under way to it.
+    pub fn cancels(&self) -> usize {
+        self.cancels.load(Ordering::Acquire)
+    }
+
+    /// Between clients, only because cancel requests are still under way to it.
+    pub fn waits_for_cancels(&self) -> bool {
+        self.activity() == Activity::Tested && self.cancels() > 0
+    }
+
     /// It is to be closed when it becomes free (`close_needed`).
     pub fn set_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
@@ -102,6 +119,16 @@ impl ServerInfo {
     }
 }
 
+/// A cancel request that may still hit what runs on a server connection.
+#[derive(Debug)]
+pub struct CancelUnderWay(Arc<ServerInfo>);
+
+impl Drop for CancelUnderWay {
+    fn drop(&mut self) {
+        self.0.cancels.fetch_sub(1, Ordering::Release);
+    }
+}
+
 /// A server connection that has logged in. Whoever has the box has the connection.
 #[derive(Debug)]
 pub struct Server {
@@ -112,8 +139,6 @@ pub struct Server {
     pub home: Home,
     pub endpoint: Arc<Endpoint>,
     pub cancel_key: Arc<[u8]>,
-    /// Each cancel request under way for this connection holds a clone.
-    pub cancels: Arc<()>,
     pub created: Instant,
     /// When it was last used or checked.
     pub checked: Instant,
@@ -145,7 +170,6 @@ impl Server {
             home: Home::Control,
             endpoint,
             cancel_key: established.cancel_key.into(),
-            cancels: Arc::new(()),
             created: now,
             checked: now,
             generation,
@@ -172,7 +196,6 @@ impl Server {
             home: Home::Control,
             endpoint,
             cancel_key: cancel_key.into(),
-            cancels: Arc::new(()),
             created,
             checked: Instant::now(),
             generation,
@@ -182,7 +205,7 @@ impl Server {
 
     /// A cancel request for this connection has been sent and may still arrive.
     pub fn is_being_cancelled(&self) -> bool {
-        Arc::strong_count(&self.cancels) > 1
+        self.info.cancels() > 0
     }
 
     pub fn age(&self, now: Instant) -> Duration {
@@ -231,6 +254,7 @@ impl ServerInfo {
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            cancels: AtomicUsize::new(0),
         }
     }
 
@@ -248,6 +272,7 @@ impl ServerInfo {
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            cancels: AtomicUsize::new(0),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Table, columns, s};
 use crate::admin::calendar::Calendar;
 use crate::admin::console::Console;
+use crate::client::cancels::{CancelRequest, Target};
 use crate::client::info::{ClientInfo, State};
 use crate::server::ServerInfo;
 use crate::server::connect::Address;
@@ -126,10 +127,49 @@ pub(super) fn clients(console: &Console) -> Table {
             s(c.id),
         ]
     });
+    let requests = console.cancel_requests();
+    let rows = rows.chain(requests.iter().map(|request| request_row(request)));
     Table {
         columns: columns(SOCKET_COLUMNS),
         rows: rows.collect(),
     }
+}
+
+/// A connection that has brought a cancel request.
+fn request_row(request: &CancelRequest) -> Vec<Option<String>> {
+    let ((addr, port), (local, local_port)) = (address(&request.peer), address(&request.local));
+    let (database, server) = match &request.target {
+        Target::Client(client) => (&*client.database, client.server()),
+        Target::Peer(_) => ("(nodb)", 0),
+    };
+    let (state, server) = match request.is_active() {
+        true => ("active_cancel_req", server),
+        false => ("waiting_cancel_req", 0),
+    };
+    let waited = request.connected.elapsed().unwrap_or_default();
+    vec![
+        s("C"),
+        s("(nouser)"),
+        s(database),
+        s("none"),
+        s(state),
+        s(addr),
+        s(port),
+        s(local),
+        s(local_port),
+        s(time(request.connected)),
+        s(time(request.connected)),
+        s(waited.as_secs()),
+        s(waited.subsec_micros()),
+        s(0),
+        s(request.id),
+        link(server),
+        s(0),
+        s(if request.tls { "TLS" } else { "" }),
+        s(""),
+        s(0),
+        s(request.id),
+    ]
 }
 
 pub(super) fn servers(console: &Console) -> Table {
@@ -154,12 +194,16 @@ fn server_row(
     client: Option<&ClientInfo>,
 ) -> Vec<Option<String>> {
     let ((addr, port), (local, local_port)) = (address(&server.peer), address(&server.local));
+    let state = match server.waits_for_cancels() {
+        true => "being_canceled",
+        false => server.activity().label(),
+    };
     vec![
         s("S"),
         s(&server.user),
         s(&server.database),
         s("none"),
-        s(server.activity().label()),
+        s(state),
         s(addr),
         s(port),
         s(local),

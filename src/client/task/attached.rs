@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules};
-use crate::client::info::{Control, Now, State};
+use crate::client::info::{CancelBegun, Control, Now, State};
 use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
@@ -221,7 +221,7 @@ impl ClientTask {
         }
         if active.statement_began.is_none() && active.began.is_none() {
             // Pinned or in session mode, and nothing new: it stays as it is.
-            return self.drain_if_asked();
+            return self.leave_if_asked();
         }
         self.transaction_over(now)
     }
@@ -255,7 +255,7 @@ impl ClientTask {
         if keeps {
             self.note_pin(mode);
             self.set_idle_deadline(now);
-            return self.drain_if_asked();
+            return self.leave_if_asked();
         }
         Some(self.release(now, always))
     }
@@ -269,16 +269,26 @@ impl ClientTask {
     }
 
     /// A client that is in no transaction goes, though it holds a server: to another process, or
-    /// because this one shuts down.
-    fn drain_if_asked(&mut self) -> Option<Step> {
+    /// because this one shuts down, or because its server connection is to be closed and must not
+    /// wait for it (`server_fast_close`).
+    fn leave_if_asked(&mut self) -> Option<Step> {
         if !self.info.has_request() {
             return None;
         }
         if self.moves() {
             return Some(Step::Moved);
         }
-        (self.info.is_requested(Control::Drain) && !self.may_move())
-            .then(|| Step::end(End::ShuttingDown))
+        if self.info.is_requested(Control::Drain) && !self.may_move() {
+            return Some(Step::end(End::ShuttingDown));
+        }
+        if !self.info.take(Control::Vacate) {
+            return None;
+        }
+        let Phase::Attached(server) = &self.active.as_ref()?.phase else {
+            return None;
+        };
+        let outdated = server.info.is_closing();
+        outdated.then_some(Step::end(End::DatabaseGone))
     }
 
     fn statement_mode_violation(&mut self) -> Option<Step> {
@@ -335,8 +345,13 @@ impl ClientTask {
         if self.info.is_requested(Control::Kill) {
             return Some(Step::end(End::Killed));
         }
-        if self.info.take(Control::Cancel) {
-            self.send_cancel();
+        if self.info.is_requested(Control::Cancel) {
+            // Before the request is gone: who has made it waits for the end of both.
+            let begun = self.info.begin_cancel();
+            self.info.take(Control::Cancel);
+            if begun.is_some() {
+                self.send_cancel(begun);
+            }
         }
         if self.info.take(Control::Deadline) {
             return self.deadline_passed(now);
@@ -345,8 +360,8 @@ impl ClientTask {
     }
 
     /// Asks the server to stop what it is doing for this client. The connection is not given to
-    /// anyone else while the request is under way.
-    pub(super) fn send_cancel(&mut self) {
+    /// anyone else while the request is under way; what the client counts of it ends then, too.
+    pub(super) fn send_cancel(&mut self, begun: Option<CancelBegun>) {
         let Some(active) = self.active.as_mut() else {
             return;
         };
@@ -358,13 +373,13 @@ impl ClientTask {
         }
         self.pool.shard(self.worker.home()).cancels.add(1);
         let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
-        let (info, under_way) = (server.info.clone(), server.cancels.clone());
+        let (info, under_way) = (server.info.clone(), server.info.begin_cancel());
         self.pool.shared().control.spawn(async move {
             if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
             {
                 tracing::warn!(server = info.id, %error, "cancel request failed");
             }
-            drop(under_way);
+            drop((under_way, begun));
         });
     }
 

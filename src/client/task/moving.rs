@@ -50,7 +50,10 @@ impl ClientTask {
             let (up, down) = (&active.x.up, &active.x.down);
             let rests = match &active.phase {
                 Phase::Detached | Phase::Waiting(_) => true,
-                Phase::Attached(server) => server.state.is_idle() && active.began.is_none(),
+                Phase::Attached(server) => {
+                    let quiet = server.state.is_idle() && !server.is_being_cancelled();
+                    quiet && active.began.is_none()
+                }
                 Phase::Joined(_) | Phase::Looking(_) => false,
             };
             if !rests || !down.is_empty() || up.pending_len() > 0 || up.in_message() {

@@ -168,7 +168,7 @@ impl ClientTask {
         }
         active.cancelling = Some(Expired::Statement);
         active.x.cancel_text = Some(STATEMENT);
-        self.send_cancel();
+        self.send_cancel(None);
         let limit = self.limit(|t| t.cancel_wait);
         self.info.set_deadline(deadline(now.micros, limit));
         None

@@ -40,7 +40,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
     );
     assert_eq!(
         wrong("[general]\nhost = 'db'"),
-        ["pgweir.toml:2: general.host: unknown key; host belongs in [pools.NAME]"]
+        ["pgweir.toml:2: general.host: unknown key; host belongs in [pools.NAME] or [peers.NAME]"]
     );
 }
 

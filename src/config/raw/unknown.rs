@@ -4,8 +4,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
-    User, fields,
+    Auth, CacheLimits, ClientTls, General, Http, Log, Peer, PoolCache, PoolKeys, PoolOwn,
+    ServerTls, User, fields,
 };
 use crate::config::error::Problems;
 
@@ -30,7 +30,7 @@ impl Section {
 const POOL_CACHE: &str = "pools.NAME.cache";
 
 /// The sections of a file, and at the end what is a section inside a pool only.
-fn sections() -> [Section; 10] {
+fn sections() -> [Section; 11] {
     let plain = |name, keys: &[&[&'static str]]| Section {
         name,
         named: false,
@@ -52,6 +52,7 @@ fn sections() -> [Section; 10] {
         plain("cache", &[fields::<CacheLimits>()]),
         named("pools", &pool),
         named("users", &[fields::<User>()]),
+        named("peers", &[fields::<Peer>()]),
         plain(POOL_CACHE, &[fields::<PoolCache>()]),
     ]
 }

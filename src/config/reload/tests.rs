@@ -111,3 +111,12 @@ fn what_needs_a_restart_keeps_its_value() {
     assert_eq!(report.needs_restart, [""; 0]);
     assert_eq!(report.applied, ["general.tcp_keepidle"]);
 }
+
+#[test]
+fn a_peer_that_has_changed_is_named() {
+    let peers = |text: &str| format!("{BASE}[peers.1]\nhost = 'a'\n{text}");
+    let old = peers("[peers.2]\nhost = 'b'\n[peers.3]\nhost = 'c'\n");
+    let new = peers("[peers.2]\nhost = 'b'\nport = 7\n[peers.4]\nhost = 'd'\n");
+    let changed = changes(&old, &new).applied;
+    assert_eq!(changed, ["peers.2", "peers.3", "peers.4"]);
+}

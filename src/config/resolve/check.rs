@@ -39,6 +39,20 @@ pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Probl
     }
 }
 
+/// Whether the operating system takes the path of a Unix socket.
+pub(super) fn socket_path(problems: &mut Problems<'_>, key: &[&str], dir: &Path, port: u16) {
+    let length = dir.join(format!(".s.PGSQL.{port}")).as_os_str().len();
+    if length > MAX_SOCKET_PATH {
+        problems.add(
+            key,
+            format!(
+                "the socket's path would have {length} bytes, and the operating system allows \
+                 {MAX_SOCKET_PATH}: use a directory with a shorter path"
+            ),
+        );
+    }
+}
+
 /// Every pool, the fallback too.
 fn pools(config: &Config) -> impl Iterator<Item = &Arc<Database>> {
     config.databases.values().chain(&config.fallback)
@@ -75,7 +89,12 @@ impl Checks<'_, '_> {
                 .add(&["general", "listen_backlog"], "must be at least 1");
         }
         if let Some(dir) = &listen.unix_socket_dir {
-            self.socket_path(&["general", "unix_socket_dir"], dir, listen.port);
+            socket_path(
+                self.problems,
+                &["general", "unix_socket_dir"],
+                dir,
+                listen.port,
+            );
         }
         let none = config.databases.is_empty() && config.fallback.is_none();
         if none && !self.problems.is_written(&["pools"]) {
@@ -83,19 +102,6 @@ impl Checks<'_, '_> {
                 &["pools"],
                 "there is no pool: add a section such as [pools.app] with host and port, or \
                  [pools.\"*\"] for any database",
-            );
-        }
-    }
-
-    fn socket_path(&mut self, key: &[&str], dir: &Path, port: u16) {
-        let length = dir.join(format!(".s.PGSQL.{port}")).as_os_str().len();
-        if length > MAX_SOCKET_PATH {
-            self.problems.add(
-                key,
-                format!(
-                    "the socket's path would have {length} bytes, and the operating system allows \
-                     {MAX_SOCKET_PATH}: use a directory with a shorter path"
-                ),
             );
         }
     }
@@ -282,7 +288,7 @@ impl Checks<'_, '_> {
             Host::Tcp(_) => None,
         });
         for dir in directories {
-            self.socket_path(&["pools", name, "host"], dir, pool.port);
+            socket_path(self.problems, &["pools", name, "host"], dir, pool.port);
         }
         if pool.user.is_none() && self.problems.is_written(&["pools", name, "password"]) {
             self.problems.add(

@@ -12,10 +12,11 @@ use crate::config::{
     TlsProtocols, User,
 };
 
-use crate::config::Balance;
+use crate::config::tls::TlsChoice;
+use crate::config::{Balance, Peering};
 
 const OFF: Duration = Duration::ZERO;
-pub(super) const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
+const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
     tls12: true,
     tls13: true,
 };
@@ -33,6 +34,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         workers: cores.div_ceil(2),
         max_client_conn: 10_000,
         max_server_conn: 0,
+        server_fast_close: false,
         // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
         // Formats"), so there is nothing larger.
         max_packet_size: i32::MAX as usize,
@@ -61,6 +63,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         client_tls: ClientTls {
             mode: SslMode::Disable,
             protocols: ALL_PROTOCOLS,
+            choice: TlsChoice::default(),
             key_file: None,
             cert_file: None,
             ca_file: None,
@@ -79,6 +82,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             dbname: None,
             query_ttl: seconds(10),
         },
+        peering: Peering::default(),
         cache: CacheLimits {
             shared: None,
             max_size: 256 * 1024 * 1024,
@@ -145,6 +149,7 @@ fn database() -> Database {
         server_tls: ServerTls {
             mode: SslMode::Prefer,
             protocols: ALL_PROTOCOLS,
+            choice: TlsChoice::default(),
             ca_file: None,
             key_file: None,
             cert_file: None,

@@ -4,6 +4,8 @@ use super::*;
 use crate::config::tests::{Fake, mistakes, parse, parse_on};
 use crate::config::{AuthType, PoolMode, SslMode};
 
+mod others;
+
 /// The mistakes in a text that has a pool, without the file's name.
 fn wrong(text: &str) -> Vec<String> {
     let found = mistakes(&format!("{text}\n[pools.\"*\"]\n"));

@@ -147,6 +147,9 @@ const VALUES: &[&str] = &[
     "'pgbouncer'",
     "'local7'",
     "'disable'",
+    "'AES256'",
+    "'TLS_AES_128_GCM_SHA256'",
+    "'X25519'",
 ];
 
 #[test]

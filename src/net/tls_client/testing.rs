@@ -38,6 +38,7 @@ fn key(name: &str) -> PrivateKeyDer<'static> {
 /// Settings with a mode and, if not empty, a file of trusted certificates.
 pub(crate) fn settings(mode: SslMode, ca: &str) -> ServerTls {
     ServerTls {
+        choice: Default::default(),
         mode,
         protocols: crate::config::TlsProtocols {
             tls12: true,

@@ -193,8 +193,10 @@ fn common_name_wildcards_stand_for_one_label() {
 fn a_certificate_trusted_itself_expires_nevertheless() {
     let server = certificate("selfsigned");
     let ca = verify::TrustedCa::new(vec![server.clone()]).unwrap();
-    let verifier =
-        verify::ServerVerifier::new(verify::Check::Chain(ca), &aws_lc_rs::default_provider());
+    let verifier = verify::ServerVerifier::new(
+        verify::Check::Chain(ca),
+        &rustls::crypto::aws_lc_rs::default_provider(),
+    );
     let at = |years: u64| {
         let time = std::time::Duration::from_secs(years * 365 * 86_400);
         let time = UnixTime::since_unix_epoch(time);

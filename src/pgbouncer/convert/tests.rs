@@ -166,12 +166,60 @@ fn mistakes_are_named_with_their_lines() {
             "p.ini:6: invalid value \"x\" for pool_mode in [users] entry \"u\"",
         ),
         ("[nowhere]\na = b", "p.ini:6: invalid section [nowhere]"),
+        (
+            "[peers]\n1 = host=a\n99999 = host=b",
+            "p.ini:7: peers.99999: \"99999\" is no number of a peer",
+        ),
+        (
+            "[peers]\n1 = port=6432",
+            "p.ini:6: peers.1: a peer needs host",
+        ),
+        (
+            "[peers]\n1 = host=a hots=b",
+            "p.ini:6: unrecognized parameter \"hots\" in [peers] entry \"1\"; did you mean host?",
+        ),
+        ("peer_id = 16384", "p.ini:5: general.peer_id: must be"),
+        (
+            "client_tls_ciphers = RC4:MD5",
+            "p.ini:5: client_tls.ciphers: \"RC4:MD5\" leaves no cipher suite",
+        ),
+        (
+            "client_tls_ecdhcurve = none",
+            "p.ini:5: client_tls.ecdhcurve: \"none\" is no curve",
+        ),
     ] {
         let found = wrong(&format!("{ANY}{line}\n"));
         assert!(found[0].starts_with(expected), "{line}: {found:?}");
     }
     // All of them at once.
     assert_eq!(wrong(&format!("{ANY}a = 1\nb = 2\n")).len(), 2);
+}
+
+#[test]
+fn peers_and_cipher_lists_are_read() {
+    let config = parse(&format!(
+        "{ANY}peer_id = 2\nserver_fast_close = 1\nclient_tls_ciphers = fast\n\
+         server_tls_ciphers = HIGH:!CHACHA20:3DES\nclient_tls_ecdhcurve = prime256v1\n\
+         client_tls_dheparams = legacy\n[peers]\n1 = host=/run/one pool_size=4\n2 = host=b port=7\n"
+    ))
+    .unwrap();
+    assert!(config.server_fast_close);
+    let peering = &config.peering;
+    assert_eq!(peering.id.map(|id| id.get()), Some(2));
+    let ports: Vec<u16> = peering.peers.values().map(|peer| peer.port).collect();
+    assert_eq!(ports, [6432, 7]);
+    assert_eq!(peering.others().map(|(_, p)| p.pool_size).sum::<usize>(), 4);
+    let choice = &config.pool_defaults.server_tls.choice;
+    assert_eq!(choice.ciphers.items.as_ref().map(Vec::len), Some(4));
+    assert!(!config.client_tls.choice.has_order());
+    let notes = config.notes();
+    let noted = |start: &str| notes.iter().any(|note| note.starts_with(start));
+    assert!(noted("client_tls_dheparams has no effect: "), "{notes:?}");
+    assert!(noted(
+        "server_tls.ciphers: rustls has nothing that is called 3DES"
+    ));
+    let quiet = parse(&format!("{ANY}client_tls_dheparams = none\n")).unwrap();
+    assert!(quiet.notes().is_empty(), "{:?}", quiet.notes());
 }
 
 /// Debian's own file has none.

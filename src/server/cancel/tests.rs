@@ -116,3 +116,28 @@ fn long_keys_lengthen_the_request() {
     assert_eq!(message.len(), 268);
     assert_eq!(&message[..12], b"\0\0\x01\x0c\x04\xd2\x16\x2e\0\0\0\x07");
 }
+
+#[tokio::test]
+async fn a_line_goes_to_the_address_that_answers_and_in_clear() {
+    // "localhost" may be ::1 first, where nobody listens.
+    let (listener, address) = listen().await;
+    let Address::Tcp(address) = address else {
+        panic!("it is TCP");
+    };
+    let server = tokio::spawn(async move {
+        let mut peer = Peer(listener.accept().await.unwrap().0);
+        assert_eq!(peer.startup().await, EXPECTED);
+    });
+    let endpoint = Endpoint {
+        host: Host::Tcp("localhost".into()),
+        port: address.port(),
+        ..endpoint(SslMode::Require)
+    };
+    let line = Line::open(&endpoint).await.unwrap();
+    line.send(-2, &[1, 2, 3, 4]).await.unwrap();
+    server.await.unwrap();
+    assert!(matches!(
+        Line::open(&endpoint).await,
+        Err(ConnectError::Connect { .. })
+    ));
+}
