@@ -20,6 +20,8 @@ use crate::client::task::{End, Farewell, Surroundings};
 use crate::client::users::Users;
 use crate::config::reload;
 use crate::config::{Config, SslMode};
+use crate::dns::Resolver;
+use crate::dns::name_servers::NameServers;
 use crate::listener::{self, Listener};
 use crate::net::tls_server::TlsServer;
 use crate::pool::Shared;
@@ -56,9 +58,18 @@ enum Order {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     tls_server(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let shared = Shared::new(runtime.handle().clone(), 1, None);
+    let shared = Shared::new(runtime.handle().clone(), 1, resolver(config)?, None);
     Pools::new(Arc::new(config.clone()), shared)?;
     Ok(())
+}
+
+fn resolver(config: &Config) -> anyhow::Result<Arc<Resolver>> {
+    let file = config.dns.resolv_conf.as_deref();
+    let servers = NameServers::new(file).with_context(|| match file {
+        Some(file) => format!("general.resolv_conf: cannot use {}", file.display()),
+        None => "name servers".to_owned(),
+    })?;
+    Ok(Resolver::new(&config.dns, Box::new(servers)))
 }
 
 fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
@@ -132,6 +143,7 @@ async fn serve(config: Config, set_log: SetLog, workers: Arc<Workers>) -> anyhow
         Arc::clone(&door.pools),
         door.surroundings.clock,
     ));
+    tokio::spawn(Arc::clone(&door.pools.shared().resolver).watch_zones());
     tokio::spawn(sweep(Arc::clone(&door)));
     tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
     tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
@@ -180,7 +192,7 @@ fn build(
     let clock = Clock::start();
     let tier = config.cache.shared.clone();
     let tier = tier.map(|settings| Tier::new(settings, clock, handle.clone()));
-    let shared = Shared::new(handle, workers.len(), tier);
+    let shared = Shared::new(handle, workers.len(), resolver(config)?, tier);
     let pools = Arc::new(Pools::new(Arc::clone(config), shared)?);
     let directory = Arc::new(Directory::default());
     let surroundings = Arc::new(Surroundings {

@@ -22,15 +22,15 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
-//! Beside the path: [`server`] makes, checks and cancels connections; [`config`] is read once and
-//! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
-//! signals.
+//! Beside the path: [`server`] makes, checks and cancels connections, to addresses that [`dns`]
+//! finds; [`config`] is read once and passed on; [`admin`] answers the console and HTTP; [`app`]
+//! builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
-//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`] and all of [`cache`] are pure: no sockets, no clock,
-//! no configuration of their own. There is no global state; [`app`] makes everything once and hands
-//! it on.
+//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`], [`dns::cache`] and all of [`cache`]
+//! are pure: no sockets, no clock, no configuration of their own. There is no global state; [`app`]
+//! makes everything once and hands it on.
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +40,7 @@ pub mod auth;
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod dns;
 pub mod feed;
 pub mod listener;
 pub mod net;

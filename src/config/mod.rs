@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::secret::Secret;
+use crate::dns::DnsSettings;
 use crate::pgbouncer;
 
 pub use cache::{
@@ -68,6 +69,8 @@ pub struct Config {
     /// Pools that nobody has used for so long are forgotten; zero: never.
     pub pool_idle_timeout: Duration,
     pub startup: StartupRules,
+    /// How servers' host names are looked up.
+    pub dns: DnsSettings,
     /// How long a drain after SIGTERM or SIGINT may take before clients are cut off.
     pub shutdown_timeout: Duration,
     pub log: Log,
@@ -205,6 +208,13 @@ impl Config {
         // More changes may follow.
         config.source = self.source.clone();
         Ok(config)
+    }
+
+    /// Whether a pool has a host of this name.
+    pub fn has_host(&self, name: &str) -> bool {
+        let pools = self.databases.values().chain(&self.fallback);
+        let mut hosts = pools.flat_map(|pool| pool.hosts());
+        hosts.any(|host| matches!(host, Host::Tcp(known) if known == name))
     }
 
     /// The entry that serves clients which ask for `name`.

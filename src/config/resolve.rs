@@ -3,6 +3,7 @@
 //!
 //! Nothing here touches the machine except through [`Outside`].
 
+mod cache;
 mod check;
 pub(super) mod defaults;
 mod files;
@@ -20,10 +21,11 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::units::List;
 use super::{
-    Auth, CacheRule, CacheSettings, ClientTls, Config, Database, FALLBACK, FunctionDeclaration,
-    Host, Http, Invalidation, Log, ServerTls, SharedCache, StartupRules, TlsProtocols, User,
+    Auth, ClientTls, Config, Database, FALLBACK, Host, Http, Invalidation, Log, ServerTls,
+    SharedCache, StartupRules, TlsProtocols, User,
 };
 use crate::auth::secret::Secret;
+use crate::dns::DnsSettings;
 
 /// Smallest `max_packet_size`: room for a startup packet, an authentication message or an error.
 const MIN_PACKET_SIZE: usize = 1024;
@@ -41,6 +43,7 @@ pub(super) fn resolve(
     resolver.listen(&mut config.listen, &file.general);
     log(&mut config.log, file.log);
     startup(&mut config.startup, &file.general);
+    dns(&mut config.dns, &file.general);
     config.http = file.http.map(|http| resolver.http(http));
     config.client_tls.protocols = resolver.protocols("client_tls", &file.client_tls.protocols);
     client_tls(&mut config.client_tls, file.client_tls);
@@ -149,6 +152,13 @@ fn startup(rules: &mut StartupRules, raw: &raw::General) {
     set(&mut rules.no_simple_queries, raw.disable_pqexec);
 }
 
+fn dns(dns: &mut DnsSettings, raw: &raw::General) {
+    set(&mut dns.limits.max_ttl, raw.dns_max_ttl);
+    set(&mut dns.limits.nothing, raw.dns_nxdomain_ttl);
+    set(&mut dns.zone_check_period, raw.dns_zone_check_period);
+    set_path(&mut dns.resolv_conf, raw.resolv_conf.clone());
+}
+
 fn client_tls(tls: &mut ClientTls, raw: raw::ClientTls) {
     set(&mut tls.mode, raw.sslmode);
     set_path(&mut tls.key_file, raw.key_file);
@@ -173,47 +183,6 @@ fn auth(auth: &mut Auth, raw: raw::Auth) {
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);
     set(&mut auth.query_ttl, raw.query_ttl);
-}
-
-fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
-    set(&mut cache.enabled, raw.enabled);
-    set(&mut cache.ttl, raw.ttl);
-    set(
-        &mut cache.stale_while_revalidate,
-        raw.stale_while_revalidate,
-    );
-    set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
-    set(&mut cache.catalog_refresh, raw.catalog_refresh);
-    set(&mut cache.invalidation, raw.invalidation);
-    set(&mut cache.row_security, raw.row_security);
-    set_text(&mut cache.feed.user, raw.feed_user);
-    set(&mut cache.feed.max_lag, raw.feed_max_lag);
-    set(&mut cache.feed.channel, raw.feed_channel);
-    set(&mut cache.feed.publication, raw.feed_publication);
-    set(&mut cache.feed.max_wal, raw.feed_max_wal.map(|s| s.0));
-    let list = |list: Option<super::units::List>| list.map(|l| l.0).unwrap_or_default();
-    let rules = raw.rules.into_iter().flatten();
-    cache.rules.extend(rules.map(|rule| CacheRule {
-        tables: list(rule.tables),
-        query: rule.query,
-        users: list(rule.users),
-        application_names: list(rule.application_names),
-        enabled: rule.enabled,
-        ttl: rule.ttl.map(Duration::from),
-        stale_while_revalidate: rule.stale_while_revalidate.map(Duration::from),
-        errors: rule.errors.map(Duration::from).unwrap_or_default(),
-        coalesce: rule.coalesce.unwrap_or_default(),
-    }));
-    for (name, function) in raw.functions.into_iter().flatten() {
-        let declared = FunctionDeclaration {
-            reads: function.reads.map(|l| l.0),
-            writes: function.writes.map(|l| l.0),
-        };
-        cache.functions.insert(name, declared);
-    }
-    for (name, table) in raw.tables.into_iter().flatten() {
-        cache.tables.insert(name, table.writes.0);
-    }
 }
 
 /// The keys that `[general]` and a pool have in common.
@@ -389,7 +358,7 @@ impl Resolver<'_, '_> {
             let key = ["pools", name, "cache", "feed_password"];
             pool.cache.feed.password = self.secret(&key, source);
         }
-        cache(&mut pool.cache, raw_cache);
+        cache::settings(&mut pool.cache, raw_cache);
 
         // As in PgBouncer, a forced user without a password here has the one of its own entry.
         let listed = pool.user.as_ref().and_then(|user| config.users.get(user));

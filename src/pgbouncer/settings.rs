@@ -93,8 +93,6 @@ const CIPHERS: Meaning = Nothing(
     "rustls has only suites that are strong; both sides choose the best of them that they have",
 );
 const NOT_YET: Meaning = Nothing("it is not supported");
-const DNS: Meaning =
-    Nothing("names are looked up by the operating system for each new server connection");
 
 /// All of them, by name, as SHOW CONFIG lists them.
 pub const SETTINGS: &[Setting] = &[
@@ -184,9 +182,19 @@ pub const SETTINGS: &[Setting] = &[
         Flag,
         Key("general", "disable_pqexec"),
     ),
-    live("dns_max_ttl", "15", Seconds, DNS),
-    live("dns_nxdomain_ttl", "15", Seconds, DNS),
-    live("dns_zone_check_period", "0", Seconds, DNS),
+    live("dns_max_ttl", "15", Seconds, Key("general", "dns_max_ttl")),
+    live(
+        "dns_nxdomain_ttl",
+        "15",
+        Seconds,
+        Key("general", "dns_nxdomain_ttl"),
+    ),
+    live(
+        "dns_zone_check_period",
+        "0",
+        Seconds,
+        Key("general", "dns_zone_check_period"),
+    ),
     live(
         "idle_transaction_timeout",
         "0",
@@ -322,7 +330,7 @@ pub const SETTINGS: &[Setting] = &[
         Seconds,
         Key("general", "reserve_pool_timeout"),
     ),
-    fixed("resolv_conf", "", Text, DNS),
+    fixed("resolv_conf", "", Text, Unless("general", "resolv_conf")),
     live(
         "sbuf_loopcnt",
         "5",

@@ -85,6 +85,7 @@ mod tests {
         Arc::new(Endpoint {
             host: Host::Tcp(host.to_owned()),
             port: 1,
+            resolver: crate::dns::testing::localhost(),
             tls: Arc::new(TlsClient::disabled()),
             connect_timeout: Duration::ZERO,
             keepalive: Keepalive::default(),

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::config::Host;
+use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::pool::budget::Permit;
 use crate::session::reported::Reported;
@@ -58,6 +60,8 @@ pub struct ServerInfo {
     pub id: u64,
     pub database: Arc<str>,
     pub user: Arc<str>,
+    /// As it is named; `peer` is one of its addresses.
+    pub host: Host,
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
@@ -78,6 +82,14 @@ impl ServerInfo {
 
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether it goes to an address that its host's name no longer has.
+    pub fn is_left_behind(&self, resolver: &Resolver) -> bool {
+        match (&self.host, &self.peer) {
+            (Host::Tcp(name), Address::Tcp(address)) => resolver.has_left(name, address.ip()),
+            _ => false,
+        }
     }
 
     pub fn set_activity(&self, activity: Activity, client: u64) {
@@ -180,6 +192,7 @@ pub struct Identity {
     pub id: u64,
     pub database: Arc<str>,
     pub user: Arc<str>,
+    pub host: Host,
 }
 
 impl ServerInfo {
@@ -188,6 +201,7 @@ impl ServerInfo {
             id: identity.id,
             database: identity.database,
             user: identity.user,
+            host: identity.host,
             peer: established.peer.clone(),
             local: established.local.clone(),
             tls: established.stream.is_tls(),

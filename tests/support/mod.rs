@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod certificates;
+pub mod dnsmasq;
 pub mod ini;
 pub mod login;
 pub mod operate;

@@ -77,6 +77,7 @@ impl Checks<'_, '_> {
         if let Some(dir) = &listen.unix_socket_dir {
             self.socket_path(&["general", "unix_socket_dir"], dir, listen.port);
         }
+        self.readable(&["general"], "resolv_conf", config.dns.resolv_conf.as_ref());
         let none = config.databases.is_empty() && config.fallback.is_none();
         if none && !self.problems.is_written(&["pools"]) {
             self.problems.add(

@@ -13,6 +13,8 @@ use crate::config::{
 };
 
 use crate::config::Balance;
+use crate::dns::DnsSettings;
+use crate::dns::cache::Limits;
 
 const OFF: Duration = Duration::ZERO;
 pub(super) const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
@@ -43,6 +45,14 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         autodb_idle_timeout: seconds(3600),
         pool_idle_timeout: OFF,
         startup: StartupRules::default(),
+        dns: DnsSettings {
+            limits: Limits {
+                max_ttl: seconds(15),
+                nothing: seconds(15),
+            },
+            zone_check_period: OFF,
+            resolv_conf: None,
+        },
         shutdown_timeout: seconds(30),
         log: Log {
             level: "info".to_owned(),
