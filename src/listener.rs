@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Listen;
 use crate::net::stream::Socket;
+use crate::net::unix;
 use crate::server::connect::Address;
 
 mod inherited;
@@ -35,7 +36,7 @@ pub enum Listener {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// It was made by this process.
+    /// It is a file, made by this process.
     ours: bool,
 }
 
@@ -69,13 +70,14 @@ pub fn bind(listen: &Listen) -> Result<Vec<Listener>, ListenError> {
         listeners.push(Listener::Tcp(bind_tcp(*address, listen).map_err(failed)?));
     }
     if let Some(directory) = &listen.unix_socket_dir {
-        let path = directory.join(format!(".s.PGSQL.{}", listen.port));
+        let path = unix::socket_in(directory, listen.port);
         let failed = |source| ListenError {
             address: path.display().to_string(),
             source,
         };
         let listener = bind_unix(&path, listen).map_err(failed)?;
-        listeners.push(Listener::Unix(listener, SocketFile { path, ours: true }));
+        let ours = !unix::is_abstract(&path);
+        listeners.push(Listener::Unix(listener, SocketFile { path, ours }));
     }
     Ok(listeners)
 }
@@ -98,9 +100,22 @@ fn bind_tcp(address: SocketAddr, listen: &Listen) -> io::Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
-    remove_stale(path)?;
+    let has_file = !unix::is_abstract(path);
+    if has_file {
+        remove_stale(path)?;
+    }
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.bind(&socket2::SockAddr::unix(unix::for_system(path))?)?;
+    if has_file {
+        allow(path, listen)?;
+    }
+    socket.listen(backlog(listen))?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Who may connect; to an abstract socket everybody may.
+fn allow(path: &Path, listen: &Listen) -> io::Result<()> {
     std::fs::set_permissions(
         path,
         std::fs::Permissions::from_mode(listen.unix_socket_mode),
@@ -110,9 +125,7 @@ fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
         let group = group.ok_or_else(|| io::Error::other(format!("no such group: {name}")))?;
         nix::unistd::chown(path, None, Some(group.gid))?;
     }
-    socket.listen(backlog(listen))?;
-    socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket.into())
+    Ok(())
 }
 
 fn backlog(listen: &Listen) -> i32 {

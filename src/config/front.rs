@@ -16,7 +16,8 @@ pub struct Listen {
     pub tcp: Vec<SocketAddr>,
     /// 0 lets the operating system choose, for tests.
     pub port: u16,
-    /// Directory of the Unix socket `.s.PGSQL.PORT`; `None` means no Unix listener.
+    /// Directory of the Unix socket `.s.PGSQL.PORT`; beginning with `@`, a name in the abstract
+    /// namespace. `None` means no Unix listener.
     pub unix_socket_dir: Option<PathBuf>,
     pub unix_socket_mode: u32,
     /// Of the Unix socket's file.

@@ -246,7 +246,7 @@ pub enum SessionStatePolicy {
 pub enum Host {
     /// Host name or IP address.
     Tcp(String),
-    /// Directory that holds `.s.PGSQL.PORT`.
+    /// Directory that holds `.s.PGSQL.PORT`; beginning with `@`, a name in the abstract namespace.
     Unix(PathBuf),
 }
 

@@ -412,7 +412,7 @@ impl Resolver<'_, '_> {
     }
 
     fn host(&mut self, pool: &str, text: String) -> Host {
-        if text.starts_with('/') {
+        if text.starts_with(['/', '@']) {
             return Host::Unix(PathBuf::from(text));
         }
         // An IPv6 address may have a zone (RFC 4007), as in fe80::1%eth0.
@@ -423,8 +423,8 @@ impl Resolver<'_, '_> {
             self.problems.add(
                 &["pools", pool, "host"],
                 format!(
-                    "{text:?} is no host name, IP address or directory beginning with \"/\"; \
-                     the port goes in port"
+                    "{text:?} is no host name, IP address, directory beginning with \"/\" or abstract \
+                     name beginning with \"@\"; the port goes in port"
                 ),
             );
         }

@@ -12,6 +12,7 @@ use crate::config::outside::Outside;
 use crate::config::{
     AuthType, Config, Database, FALLBACK, Host, PoolMode, ServerTls, SslMode, User,
 };
+use crate::net::unix;
 
 /// Names of the console's database.
 const RESERVED: [&str; 2] = ["pgweir", "pgbouncer"];
@@ -89,7 +90,12 @@ impl Checks<'_, '_> {
     }
 
     fn socket_path(&mut self, key: &[&str], dir: &Path, port: u16) {
-        let length = dir.join(format!(".s.PGSQL.{port}")).as_os_str().len();
+        let path = unix::socket_in(dir, port);
+        if unix::is_abstract(&path) && !cfg!(target_os = "linux") {
+            self.problems
+                .add(key, "sockets in the abstract namespace are for Linux only");
+        }
+        let length = path.as_os_str().len();
         if length > MAX_SOCKET_PATH {
             self.problems.add(
                 key,

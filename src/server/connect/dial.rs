@@ -15,6 +15,7 @@ use super::{Address, Endpoint, Keepalive};
 use crate::config::{Host, SslMode};
 use crate::dns::cache::LookupError;
 use crate::net::stream::{Socket, Stream};
+use crate::net::unix;
 
 /// SSLRequest (PostgreSQL docs, "Message Formats"): length 8, code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -96,7 +97,7 @@ pub(crate) async fn resolve(
 ) -> Result<Vec<Address>, ConnectError> {
     let name = match &endpoint.host {
         Host::Unix(directory) => {
-            let path = directory.join(format!(".s.PGSQL.{}", endpoint.port));
+            let path = unix::socket_in(directory, endpoint.port);
             return Ok(vec![Address::Unix(path)]);
         }
         Host::Tcp(name) => name,
@@ -156,7 +157,7 @@ pub(crate) async fn open(
         match address {
             Address::Tcp(to) => open_tcp(*to, &endpoint.keepalive).await,
             Address::Unix(path) => {
-                let socket = UnixStream::connect(path).await?;
+                let socket = UnixStream::connect(unix::for_system(path)).await?;
                 Ok((Socket::Unix(socket), address.clone()))
             }
         }
