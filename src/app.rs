@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::admin::console::{Actions, Console, ShutdownMode};
 use crate::admin::http;
 use crate::client::directory::Directory;
+use crate::client::elsewhere::Turns;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::{self, ClientLimits, Door};
 use crate::client::task::{End, Farewell, Surroundings};
@@ -230,6 +231,7 @@ fn build(
             surroundings,
             draining: AtomicBool::new(false),
             hashing: Arc::new(Semaphore::new(HASHING)),
+            turns: Turns::default(),
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),
             set: Mutex::default(),

@@ -15,6 +15,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::directory::Directory;
+use super::elsewhere::Turns;
 use super::info::{CancelKey, ClientIdentity, ClientInfo, Control};
 use super::startup::{self, Opening};
 use super::task::{ClientTask, NewClient, Surroundings};
@@ -64,6 +65,8 @@ pub struct Door {
     pub draining: AtomicBool,
     /// Bounds password hashing.
     pub hashing: Arc<Semaphore>,
+    /// Bounds questions to those who judge passwords elsewhere.
+    pub turns: Turns,
     /// For the salts of users that do not exist.
     pub mock_key: [u8; 32],
     pub limits: ClientLimits,

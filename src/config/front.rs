@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::hba::{Hba, IdentMaps};
+use crate::auth::ldap::LdapOptions;
 
 /// Where clients reach us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +164,10 @@ pub enum AuthType {
     Cert,
     /// As the first rule of `hba_file` says that fits.
     Hba,
+    /// Cleartext password that a directory judges.
+    Ldap,
+    /// Cleartext password that the operating system judges.
+    Pam,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +185,10 @@ pub struct Auth {
     pub ident: Arc<IdentMaps>,
     /// Of SCRAM verifiers that are made from passwords.
     pub scram_iterations: NonZeroU32,
+    /// The directory, for `AuthType::Ldap`.
+    pub ldap: Option<Arc<LdapOptions>>,
+    /// Of the operating system's (pam.d(5)), for `AuthType::Pam` and rules.
+    pub pam_service: String,
     /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.
     pub query: Option<String>,
     /// The user as whom `query` runs; must be in `[users]`.

@@ -162,6 +162,8 @@ pub(super) struct Auth {
     pub hba_file: Option<PathBuf>,
     pub ident_file: Option<PathBuf>,
     pub scram_iterations: Option<Count>,
+    pub ldap_options: Option<SecretSource>,
+    pub pam_service: Option<String>,
     pub query: Option<String>,
     pub user: Option<String>,
     pub dbname: Option<String>,

@@ -55,7 +55,12 @@ pub(super) fn resolve(
                 .add(&["auth", "scram_iterations"], "must be at least 1"),
         }
     }
-    auth(&mut config.auth, file.auth);
+    let mut raw_auth = file.auth;
+    config.auth.ldap = raw_auth
+        .ldap_options
+        .take()
+        .and_then(|source| resolver.ldap_options(source));
+    auth(&mut config.auth, raw_auth);
     set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
     set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
     config.cache.shared = file.cache.shared.and_then(|raw| resolver.shared_cache(raw));
@@ -179,6 +184,7 @@ fn auth(auth: &mut Auth, raw: raw::Auth) {
     set(&mut auth.allow_cleartext, raw.allow_cleartext);
     set_path(&mut auth.hba_file, raw.hba_file);
     set_path(&mut auth.ident_file, raw.ident_file);
+    set(&mut auth.pam_service, raw.pam_service);
     set_text(&mut auth.query, raw.query);
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);

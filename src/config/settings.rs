@@ -257,6 +257,11 @@ pub(super) const KEYS: &[Key] = &[
     live("auth", "scram_iterations", |c| {
         c.auth.scram_iterations.to_string()
     }),
+    live("auth", "ldap_options", |c| {
+        let options = c.auth.ldap.as_ref();
+        options.map_or(String::new(), |options| options.shown().to_owned())
+    }),
+    live("auth", "pam_service", |c| c.auth.pam_service.clone()),
     live("auth", "query", |c| text(&c.auth.query)),
     live("auth", "user", |c| text(&c.auth.user)),
     live("auth", "dbname", |c| text(&c.auth.dbname)),

@@ -107,9 +107,14 @@ pub const SETTINGS: &[Setting] = &[
     live("auth_file", "", Text, Unless("auth", "file")),
     live("auth_hba_file", "", Text, Unless("auth", "hba_file")),
     live("auth_ident_file", "", Text, Unless("auth", "ident_file")),
-    live("auth_ldap_options", "", Text, Own),
+    live(
+        "auth_ldap_options",
+        "",
+        Text,
+        Unless("auth", "ldap_options"),
+    ),
     live("auth_query", AUTH_QUERY, Text, Own),
-    live("auth_type", "md5", AUTH_TYPES, Own),
+    live("auth_type", "md5", AUTH_TYPES, Key("auth", "type")),
     live("auth_user", "", Text, Own),
     live(
         "autodb_idle_timeout",

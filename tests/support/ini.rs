@@ -52,11 +52,17 @@ impl Ini {
 
     /// Starts it, again if it has ended.
     pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// The same, with environment variables.
+    pub fn run_with(&mut self, variables: &[(&str, &str)]) {
         let started = |ini: &Ini| ini.log().matches("pgweir is ready").count();
         let before = started(self);
         let mut child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
             .arg("-q")
             .arg(self.file("pgbouncer.ini"))
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

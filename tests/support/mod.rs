@@ -17,6 +17,7 @@ pub mod ini;
 pub mod login;
 pub mod operate;
 pub mod redis;
+pub mod slapd;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -83,6 +83,9 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             ident_file: None,
             ident: Default::default(),
             scram_iterations: crate::auth::scram::ITERATIONS,
+            ldap: None,
+            // What is set up for PgBouncer goes on working.
+            pam_service: "pgbouncer".to_owned(),
             query: None,
             user: None,
             dbname: None,
