@@ -15,12 +15,15 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::admin::console::{Actions, Console, ShutdownMode};
 use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
+use crate::client::elsewhere::Turns;
 use crate::client::info::{ClientInfo, Clock, Control};
 use crate::client::login::{self, ClientLimits, Door};
 use crate::client::task::{ClientParts, End, Farewell, Surroundings};
 use crate::client::users::Users;
 use crate::config::reload;
 use crate::config::{Config, SslMode};
+use crate::dns::Resolver;
+use crate::dns::name_servers::NameServers;
 use crate::entrances::{Entrances, Passed};
 use crate::handover::{give, take};
 use crate::net::tls_server::TlsServer;
@@ -60,9 +63,19 @@ enum Order {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     tls_server(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let shared = Shared::new(runtime.handle().clone(), 1, None, Origin::default());
+    let handle = runtime.handle().clone();
+    let shared = Shared::new(handle, 1, resolver(config)?, None, Origin::default());
     Pools::new(Arc::new(config.clone()), shared)?;
     Ok(())
+}
+
+fn resolver(config: &Config) -> anyhow::Result<Arc<Resolver>> {
+    let file = config.dns.resolv_conf.as_deref();
+    let servers = NameServers::new(file).with_context(|| match file {
+        Some(file) => format!("general.resolv_conf: cannot use {}", file.display()),
+        None => "name servers".to_owned(),
+    })?;
+    Ok(Resolver::new(&config.dns, Box::new(servers)))
 }
 
 fn tls_server(config: &Config) -> anyhow::Result<Option<Arc<TlsServer>>> {
@@ -153,6 +166,7 @@ async fn serve(
         Arc::clone(&door.pools),
         door.surroundings.clock,
     ));
+    tokio::spawn(Arc::clone(&door.pools.shared().resolver).watch_zones());
     tokio::spawn(sweep(Arc::clone(&door)));
     tokio::spawn(vacate(Arc::clone(&door)));
     tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
@@ -245,7 +259,7 @@ fn build(
     let clock = Clock::start();
     let tier = config.cache.shared.clone();
     let tier = tier.map(|settings| Tier::new(settings, clock, handle.clone()));
-    let shared = Shared::new(handle, workers.len(), tier, origin);
+    let shared = Shared::new(handle, workers.len(), resolver(config)?, tier, origin);
     let pools = Arc::new(Pools::new(Arc::clone(config), shared)?);
     let directory = Arc::new(Directory::default());
     let surroundings = Arc::new(Surroundings {
@@ -277,15 +291,16 @@ fn build(
                 Box::new(remote),
                 door.clone(),
             ),
+            peers: Peers::new(config, Arc::clone(&pools.shared().resolver)),
             pools,
             directory,
             cancels: Cancels::default(),
-            peers: Peers::new(config),
             workers: Arc::clone(workers),
             users: Users::default(),
             surroundings,
             draining: AtomicBool::new(false),
             hashing: Arc::new(Semaphore::new(HASHING)),
+            turns: Turns::default(),
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),
             set: Mutex::default(),

@@ -24,15 +24,14 @@
 //!
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
-//! checks and cancels connections; [`config`] is read once and
-//! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
-//! signals.
+//! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed
+//! on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
-//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`] and all of [`cache`] are pure: no sockets, no clock,
-//! no configuration of their own. There is no global state; [`app`] makes everything once and hands
-//! it on.
+//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`], [`dns::cache`] and all of [`cache`]
+//! are pure: no sockets, no clock, no configuration of their own. There is no global state; [`app`]
+//! makes everything once and hands it on.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +41,7 @@ pub mod auth;
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod dns;
 pub mod entrances;
 pub mod feed;
 pub mod handover;

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::config::Listen;
 use crate::handover::message::Entrance;
 use crate::net::stream::Socket;
+use crate::net::unix;
 use crate::server::connect::Address;
 
 mod inherited;
@@ -86,14 +87,13 @@ pub fn complete(there: Vec<Listener>, listen: &Listen) -> Result<Vec<Listener>, 
             source,
         };
         let listener = bind_unix(&path, listen).map_err(failed)?;
-        listeners.push(Listener::Unix(
-            listener,
-            SocketFile {
-                path,
-                ours: AtomicBool::new(true),
-                was_theirs: false,
-            },
-        ));
+        let ours = AtomicBool::new(!unix::is_abstract(&path));
+        let file = SocketFile {
+            path,
+            ours,
+            was_theirs: false,
+        };
+        listeners.push(Listener::Unix(listener, file));
     }
     Ok(listeners)
 }
@@ -116,9 +116,22 @@ fn bind_tcp(address: SocketAddr, listen: &Listen) -> io::Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
-    remove_stale(path)?;
+    let has_file = !unix::is_abstract(path);
+    if has_file {
+        remove_stale(path)?;
+    }
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.bind(&socket2::SockAddr::unix(unix::for_system(path))?)?;
+    if has_file {
+        allow(path, listen)?;
+    }
+    socket.listen(backlog(listen))?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Who may connect; to an abstract socket everybody may.
+fn allow(path: &Path, listen: &Listen) -> io::Result<()> {
     std::fs::set_permissions(
         path,
         std::fs::Permissions::from_mode(listen.unix_socket_mode),
@@ -128,9 +141,7 @@ fn bind_unix(path: &Path, listen: &Listen) -> io::Result<UnixListener> {
         let group = group.ok_or_else(|| io::Error::other(format!("no such group: {name}")))?;
         nix::unistd::chown(path, None, Some(group.gid))?;
     }
-    socket.listen(backlog(listen))?;
-    socket.set_nonblocking(true)?;
-    UnixListener::from_std(socket.into())
+    Ok(())
 }
 
 fn backlog(listen: &Listen) -> i32 {

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Config, PeerId};
+use crate::dns::Resolver;
 use crate::net::tls_client::TlsClient;
 use crate::server::cancel;
 use crate::server::connect::{ConnectError, Endpoint, Keepalive};
@@ -39,30 +40,42 @@ pub enum Stray {
 
 /// All peers but this process. Empty if it has no number itself.
 #[derive(Debug)]
-pub struct Peers(ArcSwap<BTreeMap<PeerId, Arc<Peer>>>);
+pub struct Peers {
+    by_id: ArcSwap<BTreeMap<PeerId, Arc<Peer>>>,
+    resolver: Arc<Resolver>,
+}
 
 impl Peers {
-    pub fn new(config: &Config) -> Peers {
-        Peers(ArcSwap::from_pointee(peers(config, &BTreeMap::new())))
+    pub fn new(config: &Config, resolver: Arc<Resolver>) -> Peers {
+        let all = peers(config, &BTreeMap::new(), &resolver);
+        Peers {
+            by_id: ArcSwap::from_pointee(all),
+            resolver,
+        }
     }
 
     /// Takes over a new configuration. Requests that are under way go where they were sent.
     pub fn apply(&self, config: &Config) {
-        let old = self.0.load_full();
-        self.0.store(Arc::new(peers(config, &old)));
+        let old = self.by_id.load_full();
+        let new = peers(config, &old, &self.resolver);
+        self.by_id.store(Arc::new(new));
     }
 
     pub fn find(&self, id: PeerId) -> Option<Arc<Peer>> {
-        self.0.load().get(&id).cloned()
+        self.by_id.load().get(&id).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<Peer>> {
-        self.0.load().values().cloned().collect()
+        self.by_id.load().values().cloned().collect()
     }
 }
 
 /// Those of the configuration; the old ones where nothing has changed.
-fn peers(config: &Config, old: &BTreeMap<PeerId, Arc<Peer>>) -> BTreeMap<PeerId, Arc<Peer>> {
+fn peers(
+    config: &Config,
+    old: &BTreeMap<PeerId, Arc<Peer>>,
+    resolver: &Arc<Resolver>,
+) -> BTreeMap<PeerId, Arc<Peer>> {
     let others = config.peering.others();
     let each = others.map(|(id, settings)| {
         let keepalive = keepalive(config);
@@ -72,9 +85,19 @@ fn peers(config: &Config, old: &BTreeMap<PeerId, Arc<Peer>>) -> BTreeMap<PeerId,
                 && peer.endpoint.keepalive == keepalive
                 && peer.endpoint.connect_timeout == limit
         };
+        let endpoint = || Endpoint {
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: Arc::new(TlsClient::disabled()),
+            connect_timeout: limit,
+            keepalive,
+            // Nobody logs in there.
+            scram_keys: Arc::default(),
+            resolver: Arc::clone(resolver),
+        };
         let peer = match old.get(&id).filter(same) {
             Some(peer) => Arc::clone(peer),
-            None => Arc::new(Peer::new(id, settings, keepalive, limit)),
+            None => Arc::new(Peer::new(id, settings, endpoint())),
         };
         (id, peer)
     });
@@ -106,18 +129,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn new(id: PeerId, settings: &config::Peer, keepalive: Keepalive, limit: Duration) -> Peer {
+    fn new(id: PeerId, settings: &config::Peer, endpoint: Endpoint) -> Peer {
         Peer {
             id,
-            endpoint: Endpoint {
-                host: settings.host.clone(),
-                port: settings.port,
-                tls: Arc::new(TlsClient::disabled()),
-                connect_timeout: limit,
-                keepalive,
-                // Nobody logs in there.
-                scram_keys: Arc::default(),
-            },
+            endpoint,
             places: Semaphore::new(settings.pool_size.min(Semaphore::MAX_PERMITS)),
             settings: settings.clone(),
             waiting: AtomicUsize::new(0),
@@ -205,7 +220,7 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_has_not_changed() {
         let two = "[peers.1]\nhost = 'me'\n[peers.2]\nhost = 'a'\n[peers.3]\nhost = 'b'\n";
-        let peers = Peers::new(&config(two));
+        let peers = Peers::new(&config(two), crate::dns::testing::localhost());
         assert!(peers.find(peer(1)).is_none(), "it is none of its peers");
         let before = [2, 3].map(|id| peers.find(peer(id)).expect("it is there"));
         peers.apply(&config("[peers.2]\nhost = 'a'\n[peers.3]\nhost = 'c'\n"));
@@ -221,7 +236,7 @@ mod tests {
         let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = hanging.local_addr().unwrap().port();
         let entry = format!("[peers.2]\nhost = '127.0.0.1'\nport = {port}\npool_size = 1\n");
-        let peers = Peers::new(&config(&entry));
+        let peers = Peers::new(&config(&entry), crate::dns::testing::localhost());
         let peer = peers.find(peer(2)).expect("it is there");
         let forward = |patience| {
             let peer = Arc::clone(&peer);

@@ -15,6 +15,7 @@ use crate::server::{Activity, Server, ServerInfo};
 
 pub(super) mod cache;
 mod config;
+mod dns;
 mod peers;
 mod sockets;
 mod stats;
@@ -80,9 +81,8 @@ pub fn table(console: &Console, show: Show) -> Table {
             ("scram_server_key", 'b'),
         ]),
         Show::Mem => mem(console),
-        // The operating system keeps names.
-        Show::DnsHosts => none(&[("hostname", 's'), ("ttl", 'q'), ("addrs", 's')]),
-        Show::DnsZones => none(&[("zonename", 's'), ("serial", 'q'), ("count", 'i')]),
+        Show::DnsHosts => dns::hosts(console),
+        Show::DnsZones => dns::zones(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Databases => databases(console),
@@ -386,6 +386,7 @@ fn lists(console: &Console) -> Table {
         .iter()
         .filter(|x| x.activity() == Activity::Idle)
         .count();
+    let resolver = &console.pools().shared().resolver;
     let rows = [
         (
             "databases",
@@ -400,9 +401,10 @@ fn lists(console: &Console) -> Table {
         ("login_clients", 0),
         ("free_servers", idle),
         ("used_servers", servers.len() - idle),
-        ("dns_names", 0),
-        ("dns_zones", 0),
-        ("dns_queries", 0),
+        ("dns_names", resolver.host_rows().len()),
+        ("dns_zones", resolver.zone_rows().len()),
+        ("dns_queries", resolver.queries()),
+        // Nothing waits before it is asked for.
         ("dns_pending", 0),
     ];
     Table {

@@ -8,7 +8,9 @@ mod ident;
 mod read;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::ldap::LdapOptions;
 pub use ident::IdentMaps;
 pub use read::parse;
 
@@ -30,7 +32,7 @@ pub struct Asking<'a> {
 }
 
 /// What the client must show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
     Trust,
     Reject,
@@ -41,6 +43,10 @@ pub enum Method {
     Cert,
     /// The operating system's user at the other end of the Unix socket.
     Peer,
+    /// A password in clear, which a directory judges.
+    Ldap(Arc<LdapOptions>),
+    /// The same, which the operating system judges.
+    Pam,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +89,11 @@ enum Network {
 pub struct Hba(Vec<Rule>);
 
 impl Hba {
+    /// Whether a rule has a method for which this holds.
+    pub fn asks_for(&self, method: impl Fn(&Method) -> bool) -> bool {
+        self.0.iter().any(|rule| method(&rule.method))
+    }
+
     /// The rule that decides.
     pub fn rule(&self, asking: &Asking<'_>) -> Option<&Rule> {
         self.0.iter().find(|rule| rule.fits(asking))

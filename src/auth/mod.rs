@@ -3,6 +3,7 @@
 //! Everything here is pure; the exchanges over a socket are in `client::auth` and `server::auth`.
 
 pub mod hba;
+pub mod ldap;
 pub mod md5;
 mod saslprep;
 pub mod scram;

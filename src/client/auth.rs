@@ -5,6 +5,7 @@
 //! words.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::auth::md5;
 use crate::auth::scram::{self, ITERATIONS, Mechanism, ScramError, ScramKeys, ScramVerifier};
 use crate::auth::secret::Secret;
+use crate::client::elsewhere::{Judge, Turns};
 use crate::config::AuthType;
 use crate::net::stream::Stream;
 use crate::protocol::frame::{self, HEADER};
@@ -39,6 +41,14 @@ pub struct AuthRequest<'a> {
     pub mock_key: &'a [u8; 32],
     /// Bounds how many passwords are hashed at once.
     pub hashing: &'a Arc<Semaphore>,
+    /// For `Ldap` and `Pam`.
+    pub judge: Option<&'a Judge>,
+    /// Bounds how many are asked about elsewhere at once.
+    pub turns: &'a Turns,
+    /// `None`: over a Unix socket.
+    pub from: Option<IpAddr>,
+    /// Whether a password that is judged elsewhere lets the user in.
+    pub is_known: bool,
 }
 
 /// What the login has told us besides.
@@ -60,6 +70,8 @@ pub enum AuthError {
     Failed(String),
     #[error("certificate authentication failed for user \"{0}\"")]
     Certificate(String),
+    #[error("{0} authentication failed for user \"{1}\"")]
+    Elsewhere(&'static str, String),
     #[error("cleartext password refused: the connection is not encrypted")]
     NotEncrypted,
 }
@@ -77,6 +89,7 @@ pub async fn authenticate(
         AuthType::Cert if request.common_name == Some(request.user) => Ok(Proof::default()),
         AuthType::Cert => Err(AuthError::Certificate(request.user.to_owned())),
         AuthType::Plain => cleartext(stream, request).await,
+        AuthType::Ldap | AuthType::Pam => elsewhere(stream, request).await,
         // A rule has decided for one of the others.
         AuthType::Hba => Err(AuthError::Failed(request.user.to_owned())),
         // Unknown users get what most known ones get.
@@ -91,12 +104,37 @@ fn failed(request: &AuthRequest<'_>) -> AuthError {
     AuthError::Failed(request.user.to_owned())
 }
 
-async fn cleartext(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Proof, AuthError> {
+/// Asks for the password in clear, if it may be.
+async fn password_in_clear(
+    stream: &mut Stream,
+    request: &AuthRequest<'_>,
+) -> Result<String, AuthError> {
     if !stream.is_tls() && !stream.is_unix() && !request.allow_cleartext {
         return Err(AuthError::NotEncrypted);
     }
     send(stream, 3, &[]).await?;
-    let password = password_message(stream).await?;
+    password_message(stream).await
+}
+
+async fn elsewhere(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Proof, AuthError> {
+    let judge = request.judge.ok_or_else(|| failed(request))?;
+    let password = password_in_clear(stream, request).await?;
+    // Asked about unknown users, too, or the time taken would tell who is known.
+    let accepted = judge
+        .accepts(request.turns, request.user, &password, request.from)
+        .await;
+    if !(accepted && request.is_known) {
+        let user = request.user.to_owned();
+        return Err(AuthError::Elsewhere(judge.label(), user));
+    }
+    Ok(Proof {
+        keys: None,
+        password: Some(password),
+    })
+}
+
+async fn cleartext(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Proof, AuthError> {
+    let password = password_in_clear(stream, request).await?;
     let stored = match request.secret {
         Some(Secret::Scram(text)) => ScramVerifier::parse(text),
         _ => None,

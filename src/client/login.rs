@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::cancel_key::CancelKey;
 use super::cancels::Cancels;
 use super::directory::Directory;
+use super::elsewhere::Turns;
 use super::info::{ClientIdentity, ClientInfo};
 use super::startup::{self, Opening};
 use super::task::{ClientParts, Surroundings};
@@ -73,6 +74,8 @@ pub struct Door {
     pub draining: AtomicBool,
     /// Bounds password hashing.
     pub hashing: Arc<Semaphore>,
+    /// Bounds questions to those who judge passwords elsewhere.
+    pub turns: Turns,
     /// For the salts of users that do not exist.
     pub mock_key: [u8; 32],
     pub limits: ClientLimits,

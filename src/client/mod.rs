@@ -1,11 +1,12 @@
 //! The client's side: from the accepted socket to the last message.
 //!
-//! [`startup`] and [`auth`] find out who it is, [`login`] lets it in, [`task`] serves it.
+//! [`startup`] and [`auth`] find out who it is, some by asking [`elsewhere`], [`login`] lets it in, [`task`] serves it.
 
 pub mod auth;
 pub mod cancel_key;
 pub mod cancels;
 pub mod directory;
+pub mod elsewhere;
 pub mod info;
 pub mod login;
 pub mod startup;

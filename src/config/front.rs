@@ -1,5 +1,6 @@
 //! What the process shows to the outside: where it listens, what it logs, TLS, logins.
 
+use crate::net::unix;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::tls::TlsChoice;
 use crate::auth::hba::{Hba, IdentMaps};
+use crate::auth::ldap::LdapOptions;
 
 /// Where clients reach us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +19,8 @@ pub struct Listen {
     pub tcp: Vec<SocketAddr>,
     /// 0 lets the operating system choose, for tests.
     pub port: u16,
-    /// Directory of the Unix socket `.s.PGSQL.PORT`; `None` means no Unix listener.
+    /// Directory of the Unix socket `.s.PGSQL.PORT`; beginning with `@`, a name in the abstract
+    /// namespace. `None` means no Unix listener.
     pub unix_socket_dir: Option<PathBuf>,
     pub unix_socket_mode: u32,
     /// Of the Unix socket's file.
@@ -38,7 +41,7 @@ impl Listen {
     /// Path of the Unix socket, if there is to be one.
     pub fn unix_socket(&self) -> Option<PathBuf> {
         let directory = self.unix_socket_dir.as_ref()?;
-        Some(directory.join(format!(".s.PGSQL.{}", self.port)))
+        Some(unix::socket_in(directory, self.port))
     }
 }
 
@@ -174,6 +177,10 @@ pub enum AuthType {
     Cert,
     /// As the first rule of `hba_file` says that fits.
     Hba,
+    /// Cleartext password that a directory judges.
+    Ldap,
+    /// Cleartext password that the operating system judges.
+    Pam,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +198,10 @@ pub struct Auth {
     pub ident: Arc<IdentMaps>,
     /// Of SCRAM verifiers that are made from passwords.
     pub scram_iterations: NonZeroU32,
+    /// The directory, for `AuthType::Ldap`.
+    pub ldap: Option<Arc<LdapOptions>>,
+    /// Of the operating system's (pam.d(5)), for `AuthType::Pam` and rules.
+    pub pam_service: String,
     /// Looks up users that the file does not list; `$1` is the user name. `None`: no look-up.
     pub query: Option<String>,
     /// The user as whom `query` runs; must be in `[users]`.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::secret::Secret;
+use crate::dns::DnsSettings;
 use crate::pgbouncer;
 
 pub use cache::{
@@ -73,6 +74,8 @@ pub struct Config {
     /// Pools that nobody has used for so long are forgotten; zero: never.
     pub pool_idle_timeout: Duration,
     pub startup: StartupRules,
+    /// How servers' host names are looked up.
+    pub dns: DnsSettings,
     /// How long a drain after SIGTERM or SIGINT may take before clients are cut off.
     pub shutdown_timeout: Duration,
     /// How long clients may stay when another process takes over; zero: as long as they like.
@@ -216,6 +219,14 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether a pool has a host of this name.
+    pub fn has_host(&self, name: &str) -> bool {
+        let pools = self.databases.values().chain(&self.fallback);
+        let peers = self.peering.others().map(|(_, peer)| &peer.host);
+        let mut hosts = pools.flat_map(|pool| pool.hosts()).chain(peers);
+        hosts.any(|host| matches!(host, Host::Tcp(known) if known == name))
+    }
+
     /// The entry that serves clients which ask for `name`.
     pub fn database(&self, name: &str) -> Option<Arc<Database>> {
         self.databases.get(name).or(self.fallback.as_ref()).cloned()
@@ -241,11 +252,11 @@ pub enum SessionStatePolicy {
 }
 
 /// Where a server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Host {
     /// Host name or IP address.
     Tcp(String),
-    /// Directory that holds `.s.PGSQL.PORT`.
+    /// Directory that holds `.s.PGSQL.PORT`; beginning with `@`, a name in the abstract namespace.
     Unix(PathBuf),
 }
 

@@ -154,6 +154,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
     new.startup.no_simple_queries = old.startup.no_simple_queries;
     new.max_packet_size = old.max_packet_size;
     new.http.clone_from(&old.http);
+    new.dns.resolv_conf.clone_from(&old.dns.resolv_conf);
 }
 
 #[cfg(test)]

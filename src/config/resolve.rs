@@ -3,6 +3,7 @@
 //!
 //! Nothing here touches the machine except through [`Outside`].
 
+mod cache;
 mod check;
 pub(super) mod defaults;
 mod files;
@@ -22,10 +23,11 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::units::List;
 use super::{
-    Auth, CacheRule, CacheSettings, Config, Database, FALLBACK, FunctionDeclaration, Host, Http,
-    Invalidation, Log, SharedCache, StartupRules, User,
+    Auth, Config, Database, FALLBACK, Host, Http, Invalidation, Log, SharedCache, StartupRules,
+    User,
 };
 use crate::auth::secret::Secret;
+use crate::dns::DnsSettings;
 
 /// Smallest `max_packet_size`: room for a startup packet, an authentication message or an error.
 const MIN_PACKET_SIZE: usize = 1024;
@@ -47,6 +49,7 @@ pub(super) fn resolve(
     resolver.listen(&mut config.listen, &file.general);
     log(&mut config.log, file.log);
     startup(&mut config.startup, &file.general);
+    dns(&mut config.dns, &file.general);
     config.http = file.http.map(|http| resolver.http(http));
     resolver.client_tls(&mut config.client_tls, file.client_tls);
     if let Some(count) = &file.auth.scram_iterations {
@@ -57,7 +60,12 @@ pub(super) fn resolve(
                 .add(&["auth", "scram_iterations"], "must be at least 1"),
         }
     }
-    auth(&mut config.auth, file.auth);
+    let mut raw_auth = file.auth;
+    config.auth.ldap = raw_auth
+        .ldap_options
+        .take()
+        .and_then(|source| resolver.ldap_options(source));
+    auth(&mut config.auth, raw_auth);
     set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
     set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
     config.cache.shared = file.cache.shared.and_then(|raw| resolver.shared_cache(raw));
@@ -156,57 +164,24 @@ fn startup(rules: &mut StartupRules, raw: &raw::General) {
     set(&mut rules.no_simple_queries, raw.disable_pqexec);
 }
 
+fn dns(dns: &mut DnsSettings, raw: &raw::General) {
+    set(&mut dns.limits.max_ttl, raw.dns_max_ttl);
+    set(&mut dns.limits.nothing, raw.dns_nxdomain_ttl);
+    set(&mut dns.zone_check_period, raw.dns_zone_check_period);
+    set_path(&mut dns.resolv_conf, raw.resolv_conf.clone());
+}
+
 fn auth(auth: &mut Auth, raw: raw::Auth) {
     set(&mut auth.auth_type, raw.auth_type);
     set_path(&mut auth.file, raw.file);
     set(&mut auth.allow_cleartext, raw.allow_cleartext);
     set_path(&mut auth.hba_file, raw.hba_file);
     set_path(&mut auth.ident_file, raw.ident_file);
+    set(&mut auth.pam_service, raw.pam_service);
     set_text(&mut auth.query, raw.query);
     set_text(&mut auth.user, raw.user);
     set_text(&mut auth.dbname, raw.dbname);
     set(&mut auth.query_ttl, raw.query_ttl);
-}
-
-fn cache(cache: &mut CacheSettings, raw: raw::PoolCache) {
-    set(&mut cache.enabled, raw.enabled);
-    set(&mut cache.ttl, raw.ttl);
-    set(
-        &mut cache.stale_while_revalidate,
-        raw.stale_while_revalidate,
-    );
-    set(&mut cache.max_entry_size, raw.max_entry_size.map(|s| s.0));
-    set(&mut cache.catalog_refresh, raw.catalog_refresh);
-    set(&mut cache.invalidation, raw.invalidation);
-    set(&mut cache.row_security, raw.row_security);
-    set_text(&mut cache.feed.user, raw.feed_user);
-    set(&mut cache.feed.max_lag, raw.feed_max_lag);
-    set(&mut cache.feed.channel, raw.feed_channel);
-    set(&mut cache.feed.publication, raw.feed_publication);
-    set(&mut cache.feed.max_wal, raw.feed_max_wal.map(|s| s.0));
-    let list = |list: Option<super::units::List>| list.map(|l| l.0).unwrap_or_default();
-    let rules = raw.rules.into_iter().flatten();
-    cache.rules.extend(rules.map(|rule| CacheRule {
-        tables: list(rule.tables),
-        query: rule.query,
-        users: list(rule.users),
-        application_names: list(rule.application_names),
-        enabled: rule.enabled,
-        ttl: rule.ttl.map(Duration::from),
-        stale_while_revalidate: rule.stale_while_revalidate.map(Duration::from),
-        errors: rule.errors.map(Duration::from).unwrap_or_default(),
-        coalesce: rule.coalesce.unwrap_or_default(),
-    }));
-    for (name, function) in raw.functions.into_iter().flatten() {
-        let declared = FunctionDeclaration {
-            reads: function.reads.map(|l| l.0),
-            writes: function.writes.map(|l| l.0),
-        };
-        cache.functions.insert(name, declared);
-    }
-    for (name, table) in raw.tables.into_iter().flatten() {
-        cache.tables.insert(name, table.writes.0);
-    }
 }
 
 /// The keys that `[general]` and a pool have in common.
@@ -384,7 +359,7 @@ impl Resolver<'_, '_> {
             let key = ["pools", name, "cache", "feed_password"];
             pool.cache.feed.password = self.secret(&key, source);
         }
-        cache(&mut pool.cache, raw_cache);
+        cache::settings(&mut pool.cache, raw_cache);
 
         // As in PgBouncer, a forced user without a password here has the one of its own entry.
         let listed = pool.user.as_ref().and_then(|user| config.users.get(user));
@@ -417,7 +392,7 @@ impl Resolver<'_, '_> {
     }
 
     fn host(&mut self, key: &[&str], text: String) -> Host {
-        if text.starts_with('/') {
+        if text.starts_with(['/', '@']) {
             return Host::Unix(PathBuf::from(text));
         }
         // An IPv6 address may have a zone (RFC 4007), as in fe80::1%eth0.
@@ -428,8 +403,8 @@ impl Resolver<'_, '_> {
             self.problems.add(
                 key,
                 format!(
-                    "{text:?} is no host name, IP address or directory beginning with \"/\"; \
-                     the port goes in port"
+                    "{text:?} is no host name, IP address, directory beginning with \"/\" or abstract \
+                     name beginning with \"@\"; the port goes in port"
                 ),
             );
         }

@@ -172,6 +172,14 @@ pub(super) const KEYS: &[Key] = &[
     fixed("general", "disable_pqexec", |c| {
         flag(c.startup.no_simple_queries)
     }),
+    live("general", "dns_max_ttl", |c| seconds(c.dns.limits.max_ttl)),
+    live("general", "dns_nxdomain_ttl", |c| {
+        seconds(c.dns.limits.nothing)
+    }),
+    live("general", "dns_zone_check_period", |c| {
+        seconds(c.dns.zone_check_period)
+    }),
+    fixed("general", "resolv_conf", |c| file(&c.dns.resolv_conf)),
     live("general", "query_wait_notify", |c| {
         seconds(c.pool_defaults.timeouts.query_wait_notify)
     }),
@@ -265,6 +273,11 @@ pub(super) const KEYS: &[Key] = &[
     live("auth", "scram_iterations", |c| {
         c.auth.scram_iterations.to_string()
     }),
+    live("auth", "ldap_options", |c| {
+        let options = c.auth.ldap.as_ref();
+        options.map_or(String::new(), |options| options.shown().to_owned())
+    }),
+    live("auth", "pam_service", |c| c.auth.pam_service.clone()),
     live("auth", "query", |c| text(&c.auth.query)),
     live("auth", "user", |c| text(&c.auth.user)),
     live("auth", "dbname", |c| text(&c.auth.dbname)),

@@ -227,7 +227,8 @@ fn load_reads_a_real_file() {
 
 #[test]
 fn debug_output_shows_no_password() {
-    let text = "[pools.a]\nuser = 'u'\npassword = 'hunter2'\n[users.u]\npassword = 'hunter3'";
+    let text = "[pools.a]\nuser = 'u'\npassword = 'hunter2'\n[users.u]\npassword = 'hunter3'\n\
+                [auth]\nldap_options = 'ldapserver=a ldapbasedn=b ldapbindpasswd=hunter4'";
     let config = parse(text).expect("the text is right");
     assert!(!format!("{config:?}").contains("hunter"));
 }

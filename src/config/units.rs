@@ -336,6 +336,8 @@ words!(
     ScramSha256 = "scram-sha-256",
     Cert = "cert",
     Hba = "hba",
+    Ldap = "ldap",
+    Pam = "pam",
 );
 
 #[cfg(test)]

@@ -258,6 +258,7 @@ impl Giver<'_> {
                 sockets.push(socket);
                 Some(ServerMessage {
                     id: server.info.id,
+                    host: server.info.host.clone(),
                     peer: server.info.peer.clone(),
                     local: server.info.local.clone(),
                     connected: millis(server.info.connected),

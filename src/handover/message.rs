@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::auth::scram::ScramKeys;
 use crate::auth::secret::Secret;
+use crate::config::Host;
 use crate::pool::registry::pausing::Holds;
 use crate::server::auth::Credentials;
 use crate::server::connect::Address;
@@ -110,6 +111,7 @@ pub struct Client {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Server {
     pub id: u64,
+    pub host: Host,
     pub peer: Address,
     pub local: Address,
     /// Milliseconds since 1970.

@@ -25,6 +25,7 @@ use crate::config::{Config, Database};
 use crate::entrances::Passed;
 use crate::listener::Listener;
 use crate::net::stream::{Socket, Stream};
+use crate::net::unix;
 use crate::pool::moving::Arrival;
 use crate::pool::registry::pausing::Holds;
 use crate::pool::{Origin, Pool};
@@ -74,7 +75,7 @@ pub struct Taken {
 /// [`TakeError`]; the running process goes on as before.
 pub async fn ask(config: &Config) -> Result<Option<Taken>, TakeError> {
     let path = config.listen.unix_socket().ok_or(TakeError::NoUnixSocket)?;
-    let mut stream = match UnixStream::connect(&path).await {
+    let mut stream = match UnixStream::connect(unix::for_system(&path)).await {
         Ok(stream) => stream,
         Err(error)
             if matches!(
@@ -370,6 +371,7 @@ fn arrival(server: ServerMessage, socket: OwnedFd) -> io::Result<Arrival> {
     Ok(Arrival {
         socket: socket_of(socket, server.is_unix)?,
         id: server.id,
+        host: server.host,
         peer: server.peer,
         local: server.local,
         connected: time(server.connected),

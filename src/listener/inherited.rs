@@ -1,6 +1,8 @@
 //! Listening sockets that systemd has opened for us (sd_listen_fds(3)).
 
 use std::io;
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
@@ -29,8 +31,25 @@ fn one(passed: &mut ListenFd, n: usize) -> io::Result<Listener> {
     let listener = listener.ok_or_else(|| io::Error::other("a socket was passed on twice"))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let path = address.as_pathname().unwrap_or("".as_ref()).to_owned();
+    let path = address
+        .as_pathname()
+        .map_or_else(|| abstract_name(&address), Path::to_owned);
     let listener = UnixListener::from_std(listener)?;
     // The file is systemd's.
     Ok(Listener::passed_on(listener, path, false))
+}
+
+/// As the configuration would write it; empty for a socket without any name.
+#[cfg(target_os = "linux")]
+fn abstract_name(address: &SocketAddr) -> PathBuf {
+    use std::os::linux::net::SocketAddrExt as _;
+    let name = address.as_abstract_name();
+    name.map_or_else(PathBuf::new, |name| {
+        format!("@{}", String::from_utf8_lossy(name)).into()
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_: &SocketAddr) -> PathBuf {
+    PathBuf::new()
 }

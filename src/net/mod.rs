@@ -3,3 +3,4 @@
 pub mod stream;
 pub mod tls_client;
 pub mod tls_server;
+pub mod unix;

@@ -128,17 +128,6 @@ impl Converter {
 
     /// The settings that have to be seen together.
     fn own_settings(&mut self) {
-        let auth_type = self.written("auth_type");
-        if let Some((value, place)) = auth_type.map(|(v, p)| (v.to_lowercase(), p.clone())) {
-            match &*value {
-                "pam" | "ldap" => {
-                    self.problem(&place, format!("auth_type {value} is not supported"));
-                }
-                _ => self
-                    .document
-                    .set(&["auth"], "type", toml::string(&value), Some(&place)),
-            }
-        }
         let asker = self
             .written("auth_user")
             .filter(|(user, _)| !user.is_empty());
@@ -176,17 +165,9 @@ impl Converter {
                 .set(&["log"], "level", toml::string(level), Some(&place));
         }
         self.tls();
-        for name in ["conffile", "auth_ldap_options"] {
-            if self
-                .written(name)
-                .is_some_and(|(value, _)| !value.is_empty())
-            {
-                let why = match name {
-                    "conffile" => "the file is named on the command line",
-                    _ => "LDAP is not supported",
-                };
-                self.note(&["general"], name, why);
-            }
+        if self.written("conffile").is_some_and(|(v, _)| !v.is_empty()) {
+            let why = "the file is named on the command line";
+            self.note(&["general"], "conffile", why);
         }
     }
 

@@ -39,7 +39,6 @@ fn target(name: &str, value: &str) -> Result<Option<(&'static str, &'static str,
             Some((section, key, text))
         }
         (Meaning::Nothing(_), _) | (Meaning::Own, "client_tls_dheparams") => None,
-        (Meaning::Own, "auth_type") => Some(("auth", "type", text)),
         (Meaning::Own, "auth_user") => Some(("auth", "user", text)),
         (Meaning::Own, "auth_query") => Some(("auth", "query", text)),
         (Meaning::Own, "server_check_query") => Some(("general", "server_check_query", text)),

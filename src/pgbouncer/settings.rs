@@ -89,9 +89,6 @@ const fn fixed(name: &'static str, default: &'static str, kind: Kind, meaning: M
     }
 }
 
-const DNS: Meaning =
-    Nothing("names are looked up by the operating system for each new server connection");
-
 /// All of them, by name, as SHOW CONFIG lists them.
 pub const SETTINGS: &[Setting] = &[
     live("admin_users", "", List, Key("general", "admin_users")),
@@ -105,9 +102,14 @@ pub const SETTINGS: &[Setting] = &[
     live("auth_file", "", Text, Unless("auth", "file")),
     live("auth_hba_file", "", Text, Unless("auth", "hba_file")),
     live("auth_ident_file", "", Text, Unless("auth", "ident_file")),
-    live("auth_ldap_options", "", Text, Own),
+    live(
+        "auth_ldap_options",
+        "",
+        Text,
+        Unless("auth", "ldap_options"),
+    ),
     live("auth_query", AUTH_QUERY, Text, Own),
-    live("auth_type", "md5", AUTH_TYPES, Own),
+    live("auth_type", "md5", AUTH_TYPES, Key("auth", "type")),
     live("auth_user", "", Text, Own),
     live(
         "autodb_idle_timeout",
@@ -185,9 +187,19 @@ pub const SETTINGS: &[Setting] = &[
         Flag,
         Key("general", "disable_pqexec"),
     ),
-    live("dns_max_ttl", "15", Seconds, DNS),
-    live("dns_nxdomain_ttl", "15", Seconds, DNS),
-    live("dns_zone_check_period", "0", Seconds, DNS),
+    live("dns_max_ttl", "15", Seconds, Key("general", "dns_max_ttl")),
+    live(
+        "dns_nxdomain_ttl",
+        "15",
+        Seconds,
+        Key("general", "dns_nxdomain_ttl"),
+    ),
+    live(
+        "dns_zone_check_period",
+        "0",
+        Seconds,
+        Key("general", "dns_zone_check_period"),
+    ),
     live(
         "idle_transaction_timeout",
         "0",
@@ -323,7 +335,7 @@ pub const SETTINGS: &[Setting] = &[
         Seconds,
         Key("general", "reserve_pool_timeout"),
     ),
-    fixed("resolv_conf", "", Text, DNS),
+    fixed("resolv_conf", "", Text, Unless("general", "resolv_conf")),
     live(
         "sbuf_loopcnt",
         "5",

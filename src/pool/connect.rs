@@ -227,6 +227,7 @@ impl Pool {
             id: self.shared.new_id(),
             database: Arc::clone(&self.database),
             user: Arc::clone(&self.user),
+            host: endpoint.host.clone(),
         };
         let info = ServerInfo::new(identity, &established);
         let prepared = settings.database.max_prepared_statements;

@@ -28,6 +28,9 @@ pub async fn run(pools: Arc<Pools>, clock: Clock) {
         let sweeps = tick.is_multiple_of(SWEEP_EVERY);
         let all = pools.all();
         feeds.tend(&all);
+        if sweeps {
+            pools.leave_old_addresses();
+        }
         for pool in all {
             pool.tick(sweeps);
         }
@@ -108,6 +111,7 @@ impl Pool {
         if lost {
             self.forget_answers();
         }
+        self.close_idle(|s, _| s.info.is_closing(), 0, "obsolete connection");
         let now = std::time::Instant::now();
         // With a lifetime of zero an idle one is fresh: it has not served yet.
         if !server.lifetime.is_zero() {

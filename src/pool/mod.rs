@@ -28,6 +28,7 @@ use self::budget::Budget;
 use self::core::{Checkout, Core, Counts, Granted, Ticket};
 use self::settings::PoolSettings;
 use self::stats::{Shard, Totals};
+use crate::dns::Resolver;
 use crate::server::auth::Credentials;
 use crate::server::connect::Endpoint;
 use crate::server::endpoints::Endpoints;
@@ -43,6 +44,8 @@ pub struct Shared {
     /// Where connecting, cleaning and maintenance run.
     pub control: tokio::runtime::Handle,
     pub workers: usize,
+    /// Knows servers' host names.
+    pub resolver: Arc<Resolver>,
     /// What several instances share of their caches.
     pub tier: Option<Arc<Tier>>,
     /// Numbers of clients and servers (`id` in the console).
@@ -73,12 +76,14 @@ impl Shared {
     pub fn new(
         control: tokio::runtime::Handle,
         workers: usize,
+        resolver: Arc<Resolver>,
         tier: Option<Arc<Tier>>,
         origin: Origin,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             control,
             workers,
+            resolver,
             tier,
             next_id: AtomicU64::new(origin.next_id),
             origin,
@@ -259,7 +264,7 @@ impl Pool {
 
     /// Whether a connection that was idle can be used as it is.
     fn fitness(&self, server: &mut Server, now: Instant) -> Fitness {
-        if server.generation != self.generation.load(Ordering::Relaxed) {
+        if self.is_obsolete(server) {
             return Fitness::Dead("obsolete connection");
         }
         // An idle server has nothing to say: data or end of file both mean that it is gone, or in
@@ -330,7 +335,7 @@ impl Pool {
             Some("database configuration changed")
         } else if self.pausing.load(Ordering::Relaxed) {
             Some("pause mode")
-        } else if server.generation != self.generation.load(Ordering::Relaxed) {
+        } else if self.is_obsolete(server) {
             Some("obsolete connection")
         } else if server.age(now) >= lifetime {
             // Zero: every connection serves once.
@@ -340,6 +345,11 @@ impl Pool {
         } else {
             None
         }
+    }
+
+    /// Whether another one is to take its place.
+    fn is_obsolete(&self, server: &Server) -> bool {
+        server.generation != self.generation.load(Ordering::Relaxed) || server.info.is_closing()
     }
 
     /// Closes a connection that was lent.

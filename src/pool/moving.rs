@@ -9,10 +9,11 @@ use super::Pool;
 use super::budget::Permit;
 use crate::auth::scram::ScramKeys;
 use crate::auth::secret::Secret;
+use crate::config::Host;
 use crate::net::stream::{Socket, Stream};
 use crate::server::auth::Credentials;
 use crate::server::connect::Address;
-use crate::server::{Server, ServerInfo};
+use crate::server::{Activity, Identity, Made, Server, ServerInfo};
 use crate::session::portable::{Known, ServerRecord, UnknownStatement};
 
 /// A server connection of another process.
@@ -20,6 +21,7 @@ use crate::session::portable::{Known, ServerRecord, UnknownStatement};
 pub struct Arrival {
     pub socket: Socket,
     pub id: u64,
+    pub host: Host,
     pub peer: Address,
     pub local: Address,
     pub connected: SystemTime,
@@ -65,20 +67,28 @@ impl Pool {
         let settings = self.settings.load();
         let prepared = settings.database.max_prepared_statements;
         let state = known.server(arrival.state, &self.statements, prepared)?;
-        let info = Arc::new(ServerInfo::moved(
-            arrival.id,
-            (Arc::clone(&self.database), Arc::clone(&self.user)),
-            (arrival.peer, arrival.local),
-            arrival.connected,
-            arrival.backend_pid,
-        ));
+        let endpoint = self.endpoints.load().of(&arrival.host);
+        let identity = Identity {
+            id: arrival.id,
+            database: Arc::clone(&self.database),
+            user: Arc::clone(&self.user),
+            host: arrival.host,
+        };
+        let made = Made {
+            peer: arrival.peer,
+            local: arrival.local,
+            tls: false,
+            backend_pid: arrival.backend_pid,
+            connected: arrival.connected,
+        };
+        let info = Arc::new(ServerInfo::of(identity, made, Activity::Active));
         let now = Instant::now();
         let age = arrival.connected.elapsed().unwrap_or(Duration::ZERO);
         let server = Server::moved(
             Stream::Plain(arrival.socket),
             state,
             Arc::clone(&info),
-            self.endpoint(),
+            endpoint,
             arrival.cancel_key,
             now.checked_sub(age).unwrap_or(now),
             self.generation.load(Ordering::Relaxed),

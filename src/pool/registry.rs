@@ -11,6 +11,7 @@ use super::settings::PoolSettings;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
 use crate::config::{Config, Database, Host, User};
+use crate::dns::Resolver;
 use crate::net::tls_client::{TlsClient, TlsClientError};
 use crate::server::ServerInfo;
 use crate::server::auth::{Credentials, KeyCache};
@@ -64,6 +65,7 @@ pub struct Pools {
 #[derive(Debug)]
 struct Inner {
     config: Arc<Config>,
+    resolver: Arc<Resolver>,
     pools: HashMap<Key, Arc<Pool>>,
     /// By the name of the database's entry.
     tls: BTreeMap<String, Arc<TlsClient>>,
@@ -84,9 +86,9 @@ impl Pools {
         let bell = shared.tier.as_ref().map(|tier| tier.bell());
         let caches = Caches::new(&config.cache, bell);
         Ok(Pools {
-            shared,
             servers: ServerList::default(),
             inner: Mutex::new(Inner {
+                resolver: Arc::clone(&shared.resolver),
                 total: Budget::new("max_server_conn", config.max_server_conn),
                 pools: HashMap::new(),
                 tls,
@@ -97,6 +99,7 @@ impl Pools {
                 holds: Holds::default(),
                 config,
             }),
+            shared,
         })
     }
 
@@ -205,6 +208,15 @@ impl Pools {
         });
     }
 
+    /// Connections to addresses that their host's name no longer has are closed as they become
+    /// free.
+    pub fn leave_old_addresses(&self) {
+        let servers = self.servers();
+        let left = servers.iter();
+        left.filter(|server| server.is_left_behind(&self.shared.resolver))
+            .for_each(|server| server.set_closing());
+    }
+
     /// Takes over a new configuration; pools whose database is gone are closed.
     ///
     /// # Errors
@@ -254,6 +266,10 @@ impl Pools {
             pool.offer_credentials(inner.credentials(&database, &pool.user));
             pool.apply(settings, inner.endpoints(&database), moved);
         }
+        drop(inner);
+        self.shared
+            .resolver
+            .configure(&config.dns, |name| config.has_host(name));
         Ok(())
     }
 }
@@ -292,6 +308,7 @@ impl Inner {
         Endpoint {
             host: host.clone(),
             port: database.port,
+            resolver: Arc::clone(&self.resolver),
             tls: tls.unwrap_or_else(|| Arc::new(TlsClient::disabled())),
             connect_timeout: database.server.connect_timeout,
             keepalive: Keepalive {

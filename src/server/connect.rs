@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Host, SslMode};
+use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls_client::{self, TlsClient};
 use crate::server::auth::{Credentials, KeyCache};
@@ -34,6 +35,8 @@ pub use error::{AuthError, ConnectError, Method, ProtocolError, ServerError, Sta
 pub struct Endpoint {
     pub host: Host,
     pub port: u16,
+    /// Knows the host's addresses.
+    pub resolver: Arc<Resolver>,
     /// Not used on a Unix socket, whatever its mode (as libpq).
     pub tls: Arc<TlsClient>,
     /// Limit for a whole login, from resolving the name to ReadyForQuery, and for a whole

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::connect::{self, ConnectError, Endpoint, Established, LoginRequest};
-use crate::config::Balance;
+use crate::config::{Balance, Host};
 
 /// At least one.
 #[derive(Debug)]
@@ -26,6 +26,12 @@ impl Endpoints {
             balance,
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// That of a host; the first, if it is none of them.
+    pub fn of(&self, host: &Host) -> Arc<Endpoint> {
+        let found = self.others.iter().find(|e| e.host == *host);
+        Arc::clone(found.unwrap_or(&self.first))
     }
 
     pub fn first(&self) -> &Arc<Endpoint> {
@@ -75,7 +81,6 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Host;
     use crate::net::tls_client::TlsClient;
     use crate::server::auth::KeyCache;
     use crate::server::connect::Keepalive;
@@ -85,6 +90,7 @@ mod tests {
         Arc::new(Endpoint {
             host: Host::Tcp(host.to_owned()),
             port: 1,
+            resolver: crate::dns::testing::localhost(),
             tls: Arc::new(TlsClient::disabled()),
             connect_timeout: Duration::ZERO,
             keepalive: Keepalive::default(),

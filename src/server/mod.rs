@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::config::Host;
+use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::pool::budget::Permit;
 use crate::session::reported::Reported;
@@ -58,6 +60,8 @@ pub struct ServerInfo {
     pub id: u64,
     pub database: Arc<str>,
     pub user: Arc<str>,
+    /// As it is named; `peer` is one of its addresses.
+    pub host: Host,
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
@@ -95,6 +99,14 @@ impl ServerInfo {
 
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether it goes to an address that its host's name no longer has.
+    pub fn is_left_behind(&self, resolver: &Resolver) -> bool {
+        match (&self.host, &self.peer) {
+            (Host::Tcp(name), Address::Tcp(address)) => resolver.has_left(name, address.ip()),
+            _ => false,
+        }
     }
 
     pub fn set_activity(&self, activity: Activity, client: u64) {
@@ -230,45 +242,42 @@ pub struct Identity {
     pub id: u64,
     pub database: Arc<str>,
     pub user: Arc<str>,
+    pub host: Host,
+}
+
+/// How a connection was made.
+pub struct Made {
+    pub peer: Address,
+    pub local: Address,
+    pub tls: bool,
+    pub backend_pid: i32,
+    pub connected: SystemTime,
 }
 
 impl ServerInfo {
-    /// Of a connection that another process has made, with its client.
-    pub fn moved(
-        id: u64,
-        (database, user): (Arc<str>, Arc<str>),
-        (peer, local): (Address, Address),
-        connected: SystemTime,
-        backend_pid: i32,
-    ) -> ServerInfo {
-        ServerInfo {
-            id,
-            database,
-            user,
-            peer,
-            local,
-            tls: false,
-            backend_pid,
-            connected,
-            activity: AtomicU8::new(Activity::Active as u8),
-            client: AtomicU64::new(0),
-            prepared: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            cancels: AtomicUsize::new(0),
-        }
-    }
-
     pub fn new(identity: Identity, established: &Established) -> ServerInfo {
-        ServerInfo {
-            id: identity.id,
-            database: identity.database,
-            user: identity.user,
+        let made = Made {
             peer: established.peer.clone(),
             local: established.local.clone(),
             tls: established.stream.is_tls(),
             backend_pid: established.backend_pid,
             connected: SystemTime::now(),
-            activity: AtomicU8::new(Activity::New as u8),
+        };
+        ServerInfo::of(identity, made, Activity::New)
+    }
+
+    pub fn of(identity: Identity, made: Made, activity: Activity) -> ServerInfo {
+        ServerInfo {
+            id: identity.id,
+            database: identity.database,
+            user: identity.user,
+            host: identity.host,
+            peer: made.peer,
+            local: made.local,
+            tls: made.tls,
+            backend_pid: made.backend_pid,
+            connected: made.connected,
+            activity: AtomicU8::new(activity as u8),
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),
             closing: AtomicBool::new(false),

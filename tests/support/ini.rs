@@ -68,7 +68,12 @@ impl Ini {
 
     /// Starts it, again if it has ended.
     pub fn run(&mut self) {
-        self.child = Some(self.launch(&[]));
+        self.run_with(&[]);
+    }
+
+    /// The same, with environment variables.
+    pub fn run_with(&mut self, variables: &[(&str, &str)]) {
+        self.child = Some(self.launch_with(&[], variables));
     }
 
     /// A new process takes over; gives the one before it.
@@ -79,12 +84,17 @@ impl Ini {
 
     /// Starts a process and waits until it is ready.
     pub fn launch(&self, arguments: &[&str]) -> Child {
+        self.launch_with(arguments, &[])
+    }
+
+    fn launch_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         let started = |ini: &Ini| ini.log().matches("pgweir is ready").count();
         let before = started(self);
         let mut child = Command::new(env!("CARGO_BIN_EXE_pgweir"))
             .arg("-q")
             .args(arguments)
             .arg(self.file(self.config))
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

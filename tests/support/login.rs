@@ -56,6 +56,13 @@ impl Postgres {
 
     /// Starts again with a Unix socket; gives its directory.
     pub fn listen_on_socket(&mut self) -> PathBuf {
+        let dir = self.scratch.0.clone();
+        self.listen_on("127.0.0.1", dir.to_str().unwrap());
+        dir
+    }
+
+    /// Starts again with other addresses and Unix sockets. 127.0.0.1 must be among them.
+    pub fn listen_on(&mut self, addresses: &str, sockets: &str) {
         self.signal("-INT");
         self.child.wait().unwrap();
         let dir = self.scratch.0.clone();
@@ -63,9 +70,9 @@ impl Postgres {
         self.child = super::unprivileged(&mut command)
             .arg("-D")
             .arg(dir.join("data"))
-            .args(["-p", &self.port.to_string(), "-k"])
-            .arg(&dir)
-            .args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"])
+            .args(["-p", &self.port.to_string(), "-k", sockets])
+            .args(["-c", "fsync=off", "-c"])
+            .arg(format!("listen_addresses={addresses}"))
             .current_dir("/")
             .stderr(Stdio::null())
             .spawn()
@@ -74,7 +81,6 @@ impl Postgres {
         wait_until("PostgreSQL starts", || {
             Wire::try_connect(port, "postgres", "postgres").is_ok()
         });
-        dir
     }
 
     /// The log, for what clients are not told.

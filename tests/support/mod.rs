@@ -12,10 +12,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod certificates;
+pub mod dnsmasq;
 pub mod ini;
 pub mod login;
 pub mod operate;
 pub mod redis;
+pub mod slapd;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -1,14 +1,18 @@
 //! Reading the file.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Connections, Hba, Method, Name, Network, Rule};
+use crate::auth::ldap::LdapOptions;
 
 /// A word; a quoted one is a name, whatever it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
     pub text: String,
     quoted: bool,
+    /// Where in the line it ends.
+    end: usize,
     /// It belongs to a list with the one before it.
     continues: bool,
 }
@@ -24,7 +28,7 @@ pub fn parse(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> (Hba,
     for (n, line) in text.lines().enumerate() {
         let rule = words(line).and_then(|words| match words.is_empty() {
             true => Ok(None),
-            false => rule(&words, read).map(Some),
+            false => rule(line, &words, read).map(Some),
         });
         match rule {
             Ok(rule) => rules.extend(rule),
@@ -64,6 +68,7 @@ pub(super) fn words(line: &str) -> Result<Vec<Word>, String> {
         words.push(Word {
             text,
             quoted,
+            end: line.len() - after.len(),
             continues: continues && !words.is_empty(),
         });
         continues = false;
@@ -72,7 +77,11 @@ pub(super) fn words(line: &str) -> Result<Vec<Word>, String> {
     Ok(words)
 }
 
-fn rule(words: &[Word], read: &dyn Fn(&str) -> Result<String, String>) -> Result<Rule, String> {
+fn rule(
+    line: &str,
+    words: &[Word],
+    read: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Rule, String> {
     // Lists are one column.
     let mut columns: Vec<&[Word]> = Vec::new();
     let mut start = 0;
@@ -112,9 +121,13 @@ fn rule(words: &[Word], read: &dyn Fn(&str) -> Result<String, String>) -> Result
             })
         }
     };
-    let method = method(&one(next("the method")?)?.text, connections)?;
+    let word = one(next("the method")?)?;
+    let options = line.get(word.end..).unwrap_or_default();
+    let method = method(&word.text, connections, options)?;
     let mut map = None;
-    for option in columns {
+    // LDAP's are read with it.
+    let has_options = !matches!(method, Method::Ldap(_));
+    for option in columns.filter(|_| has_options) {
         let text = &one(option)?.text;
         match text.split_once('=') {
             Some(("map", name)) if matches!(method, Method::Cert | Method::Peer) => {
@@ -219,7 +232,7 @@ fn masked(ip: IpAddr, mask: IpAddr) -> Option<Network> {
     }
 }
 
-fn method(text: &str, connections: Connections) -> Result<Method, String> {
+fn method(text: &str, connections: Connections, options: &str) -> Result<Method, String> {
     let method = match text {
         "trust" => Method::Trust,
         "reject" => Method::Reject,
@@ -228,9 +241,11 @@ fn method(text: &str, connections: Connections) -> Result<Method, String> {
         "password" | "plain" => Method::Plain,
         "cert" => Method::Cert,
         "peer" => Method::Peer,
+        "ldap" => Method::Ldap(Arc::new(LdapOptions::parse(options)?)),
+        "pam" => Method::Pam,
         other => return Err(format!("method {other:?} is not supported")),
     };
-    match (method, connections) {
+    match (&method, connections) {
         (Method::Peer, Connections::Local) => Ok(method),
         (Method::Peer, _) => Err("peer is for local connections".to_owned()),
         (Method::Cert, Connections::HostSsl) => Ok(method),

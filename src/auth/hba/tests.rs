@@ -27,7 +27,7 @@ fn method(hba: &Hba, way: Way, database: &str, user: &str) -> Option<Method> {
         user,
         replication: false,
     };
-    hba.rule(&asking).map(|rule| rule.method)
+    hba.rule(&asking).map(|rule| rule.method.clone())
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn replication_is_asked_for_by_its_own_name() {
         replication: true,
     };
     assert_eq!(
-        hba.rule(&asking("amy")).map(|r| r.method),
+        hba.rule(&asking("amy")).map(|r| r.method.clone()),
         Some(Method::Md5)
     );
     assert_eq!(hba.rule(&asking("bob")), None);
@@ -113,6 +113,30 @@ fn maps_say_who_may_be_whom() {
     assert!(maps.allows(Some("os"), "amy", "anybody"));
     assert!(!maps.allows(Some("other"), "root", "postgres"));
     assert!(maps.allows(None, "bob", "bob") && !maps.allows(None, "root", "postgres"));
+}
+
+#[test]
+fn methods_that_others_judge() {
+    let text = "host all amy all ldap ldapserver=a ldapport=390, ldapprefix=\"uid=\" \"ldapsuffix=,dc=x\" # why\n\
+                local all all pam\n";
+    let hba = hba(text);
+    let Some(Method::Ldap(options)) = method(&hba, tcp("::1", false), "x", "amy") else {
+        panic!("no LDAP");
+    };
+    let shown = "ldapserver=\"a\" ldapport=\"390\" ldapprefix=\"uid=\" ldapsuffix=\",dc=x\"";
+    assert_eq!(options.shown(), shown);
+    assert_eq!(method(&hba, Way::Unix, "x", "bob"), Some(Method::Pam));
+    assert!(hba.asks_for(|method| *method == Method::Pam));
+    let (_, odd) = parse(
+        "local all all ldap ldapserver=a\nlocal all all pam x=y\n",
+        &read,
+    );
+    let told: Vec<&str> = odd.iter().map(|(_, problem)| &**problem).collect();
+    let expected = [
+        "one of ldapbasedn, ldapprefix and ldapsuffix is missing",
+        "option \"x=y\" is not supported",
+    ];
+    assert_eq!(told, expected);
 }
 
 proptest! {

@@ -1,8 +1,11 @@
 //! What a client must show: as the configuration says for all, or as the rules for connections like
 //! its say.
 
+use std::sync::Arc;
+
 use super::{Arrival, Refusal};
 use crate::auth::hba::{Asking, Method, Way};
+use crate::client::elsewhere::Judge;
 use crate::config::{AuthType, Config};
 use crate::net::stream::Stream;
 use crate::net::tls_server::peer_common_name;
@@ -15,6 +18,8 @@ pub(super) struct Demand {
     pub auth_type: AuthType,
     /// Whom its certificate is for, after maps.
     pub common_name: Option<String>,
+    /// Who judges its password, if we do not.
+    pub judge: Option<Judge>,
 }
 
 /// # Errors
@@ -26,10 +31,17 @@ pub(super) fn demand(
 ) -> Result<Demand, Refusal> {
     let common_name = peer_common_name(stream);
     let auth_type = config.auth.auth_type;
+    let pam = || Judge::Pam(config.auth.pam_service.clone());
     if auth_type != AuthType::Hba {
+        let judge = match auth_type {
+            AuthType::Ldap => config.auth.ldap.clone().map(Judge::Ldap),
+            AuthType::Pam => Some(pam()),
+            _ => None,
+        };
         return Ok(Demand {
             auth_type,
             common_name,
+            judge,
         });
     }
     let startup = &arrival.startup;
@@ -54,13 +66,22 @@ pub(super) fn demand(
             .ident
             .allows(rule.map.as_deref(), name, &startup.user)
     };
-    let auth_type = match rule.method {
+    let mut judge = None;
+    let auth_type = match &rule.method {
         Method::Reject => return Err(rejected()),
         Method::Trust => AuthType::Trust,
         Method::Md5 => AuthType::Md5,
         Method::ScramSha256 => AuthType::ScramSha256,
         Method::Plain => AuthType::Plain,
         Method::Cert => AuthType::Cert,
+        Method::Ldap(options) => {
+            judge = Some(Judge::Ldap(Arc::clone(options)));
+            AuthType::Ldap
+        }
+        Method::Pam => {
+            judge = Some(pam());
+            AuthType::Pam
+        }
         Method::Peer => {
             let peer = arrival.peer_uid.and_then(user_name);
             if !peer.is_some_and(|name| is_user(&name)) {
@@ -80,6 +101,7 @@ pub(super) fn demand(
     Ok(Demand {
         auth_type,
         common_name,
+        judge,
     })
 }
 

@@ -11,6 +11,7 @@ use crate::net::stream::Stream;
 use crate::pool::Pool;
 use crate::protocol::sqlstate;
 use crate::server::auth::Credentials;
+use crate::server::connect::Address;
 
 /// What has let the client in may let us into the server.
 pub(super) fn pass_on(pool: &Pool, (proof, secret): (Proof, Option<Secret>)) {
@@ -42,10 +43,13 @@ pub(super) async fn prove(
 ) -> Result<(Proof, Option<Secret>), Refusal> {
     let user = &arrival.startup.user;
     let demand = demand::demand(config, stream, arrival)?;
-    let wants_secret = matches!(
-        demand.auth_type,
-        AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256
-    );
+    let is_listed = config.users.contains_key(user);
+    let wants_secret = match demand.auth_type {
+        AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256 => true,
+        // The password is the directory's; the user must be ours, as in PgBouncer.
+        AuthType::Ldap => !is_listed,
+        _ => false,
+    };
     let stored = if wants_secret {
         match door.users.secret(config, &door.pools, database, user).await {
             Ok(found) => found,
@@ -72,7 +76,7 @@ pub(super) async fn prove(
             &door.hashing,
         )
         .await;
-    if auth_type == AuthType::Trust && !config.users.contains_key(user) {
+    if auth_type == AuthType::Trust && !is_listed {
         return Err(Refusal::new(
             sqlstate::INVALID_AUTHORIZATION,
             format!("no such user: {user}"),
@@ -88,6 +92,14 @@ pub(super) async fn prove(
         common_name: demand.common_name.as_deref(),
         mock_key,
         hashing: &door.hashing,
+        judge: demand.judge.as_ref(),
+        turns: &door.turns,
+        from: match &arrival.peer {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        },
+        // The operating system knows its own.
+        is_known: auth_type == AuthType::Pam || is_listed || stored.is_some(),
     };
     let outcome = auth::authenticate(stream, &request).await;
     let proof = outcome.map_err(|error| {

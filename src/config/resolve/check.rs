@@ -12,11 +12,28 @@ use crate::config::outside::Outside;
 use crate::config::{
     AuthType, Config, Database, FALLBACK, Host, PoolMode, ServerTls, SslMode, User,
 };
+use crate::net::unix;
 
 /// Names of the console's database.
 const RESERVED: [&str; 2] = ["pgweir", "pgbouncer"];
 /// `sun_path` in `sockaddr_un` holds 108 bytes, one of them the final NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Which of the ways that this build lacks are `wanted`, and how to get them.
+pub(super) fn missing(wanted: impl Fn(AuthType) -> bool) -> impl Iterator<Item = String> {
+    let optional = [
+        (AuthType::Ldap, "ldap", cfg!(feature = "ldap")),
+        (AuthType::Pam, "pam", cfg!(feature = "pam")),
+    ];
+    let missing = optional.into_iter();
+    let missing = missing.filter(move |(kind, _, built)| !built && wanted(*kind));
+    missing.map(|(_, feature, _)| {
+        format!(
+            "\"{feature}\" needs a pgweir that was built with it, and this one was not: \
+             cargo build --release --features {feature}"
+        )
+    })
+}
 
 /// Adds a problem for each combination that cannot work.
 pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Problems<'_>) {
@@ -41,7 +58,11 @@ pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Probl
 
 /// Whether the operating system takes the path of a Unix socket.
 pub(super) fn socket_path(problems: &mut Problems<'_>, key: &[&str], dir: &Path, port: u16) {
-    let length = dir.join(format!(".s.PGSQL.{port}")).as_os_str().len();
+    let path = unix::socket_in(dir, port);
+    if unix::is_abstract(&path) && !cfg!(target_os = "linux") {
+        problems.add(key, "sockets in the abstract namespace are for Linux only");
+    }
+    let length = path.as_os_str().len();
     if length > MAX_SOCKET_PATH {
         problems.add(
             key,
@@ -96,6 +117,7 @@ impl Checks<'_, '_> {
                 listen.port,
             );
         }
+        self.readable(&["general"], "resolv_conf", config.dns.resolv_conf.as_ref());
         let none = config.databases.is_empty() && config.fallback.is_none();
         if none && !self.problems.is_written(&["pools"]) {
             self.problems.add(
@@ -191,15 +213,39 @@ impl Checks<'_, '_> {
 
     fn auth(&mut self) {
         let config = self.config;
-        match config.auth.auth_type {
-            AuthType::Plain => {
+        let auth_type = config.auth.auth_type;
+        for missing in missing(|kind| kind == auth_type) {
+            self.problems.add(&["auth", "type"], missing);
+        }
+        if auth_type == AuthType::Ldap && config.auth.ldap.is_none() {
+            // What is written, but wrong, has been reported.
+            if !self.problems.is_written(&["auth", "ldap_options"]) {
+                self.problems.add(
+                    &["auth", "type"],
+                    "\"ldap\" needs auth.ldap_options, which say where the directory is",
+                );
+            }
+        }
+        // It is the name of a file.
+        let service = &config.auth.pam_service;
+        if service.is_empty() || service.contains(['/', '\0']) {
+            self.problems.add(
+                &["auth", "pam_service"],
+                "must be the name of a file in /etc/pam.d",
+            );
+        }
+        match auth_type {
+            AuthType::Plain | AuthType::Ldap | AuthType::Pam => {
                 let tls = config.client_tls.mode != SslMode::Disable;
                 let refused = !tls && !config.auth.allow_cleartext;
                 if refused && config.listen.unix_socket_dir.is_none() {
                     self.problems.add(
                         &["auth", "type"],
-                        "\"plain\" is refused without encryption: set client_tls.sslmode or \
-                         general.unix_socket_dir, or use \"scram-sha-256\"",
+                        format!(
+                            "\"{}\" is refused without encryption: set client_tls.sslmode or \
+                             general.unix_socket_dir, or use \"scram-sha-256\"",
+                            auth_type.as_str()
+                        ),
                     );
                 }
             }

@@ -14,6 +14,8 @@ use crate::config::{
 
 use crate::config::tls::TlsChoice;
 use crate::config::{Balance, Peering};
+use crate::dns::DnsSettings;
+use crate::dns::cache::Limits;
 
 const OFF: Duration = Duration::ZERO;
 const ALL_PROTOCOLS: TlsProtocols = TlsProtocols {
@@ -45,6 +47,14 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         autodb_idle_timeout: seconds(3600),
         pool_idle_timeout: OFF,
         startup: StartupRules::default(),
+        dns: DnsSettings {
+            limits: Limits {
+                max_ttl: seconds(15),
+                nothing: seconds(15),
+            },
+            zone_check_period: OFF,
+            resolv_conf: None,
+        },
         shutdown_timeout: seconds(30),
         upgrade_timeout: seconds(60),
         log: Log {
@@ -77,6 +87,9 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             ident_file: None,
             ident: Default::default(),
             scram_iterations: crate::auth::scram::ITERATIONS,
+            ldap: None,
+            // What is set up for PgBouncer goes on working.
+            pam_service: "pgbouncer".to_owned(),
             query: None,
             user: None,
             dbname: None,

@@ -4,11 +4,29 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Resolver, userlist};
+use super::{Resolver, check, userlist};
 use crate::auth::hba;
-use crate::config::{Config, User};
+use crate::auth::ldap::LdapOptions;
+use crate::config::raw::SecretSource;
+use crate::config::{AuthType, Config, User};
 
 impl Resolver<'_, '_> {
+    /// `auth.ldap_options`; a problem tells no value.
+    pub(super) fn ldap_options(&mut self, source: SecretSource) -> Option<Arc<LdapOptions>> {
+        let key = ["auth", "ldap_options"];
+        if matches!(&source, SecretSource::Here(text) if text.is_empty()) {
+            return None;
+        }
+        let text = self.secret_text(&key, source)?;
+        match LdapOptions::parse(&text) {
+            Ok(options) => Some(Arc::new(options)),
+            Err(problem) => {
+                self.problems.add(&key, problem);
+                None
+            }
+        }
+    }
+
     /// The rules of `auth.hba_file`, and the maps of `auth.ident_file`.
     pub(super) fn rules(&mut self, config: &mut Config) {
         let odd = |path: &Path, odd: Vec<(usize, String)>, what: &str| {
@@ -24,6 +42,17 @@ impl Resolver<'_, '_> {
                         self.outside.read(&listed).map_err(|e| e.to_string())
                     };
                     let (rules, lines) = hba::parse(&text, &beside);
+                    // Without such a rule the next might let in whom it would not have.
+                    for missing in check::missing(|kind| {
+                        rules.asks_for(|method| match method {
+                            hba::Method::Ldap(_) => kind == AuthType::Ldap,
+                            hba::Method::Pam => kind == AuthType::Pam,
+                            _ => false,
+                        })
+                    }) {
+                        let problem = format!("{}: a rule with {missing}", path.display());
+                        self.problems.add(&["auth", "hba_file"], problem);
+                    }
                     config.auth.hba = Arc::new(rules);
                     config.oddities.extend(odd(path, lines, "rule left out"));
                 }

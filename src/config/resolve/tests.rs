@@ -255,6 +255,22 @@ fn authentication_must_be_possible() {
         "scram-sha-256",
     );
     assert_eq!(wrong("[auth]\ntype = 'plain'"), [""; 0]);
+    let found = wrong("[auth]\ntype = 'ldap'");
+    let found = found.last().map(String::as_str).unwrap_or_default();
+    assert!(
+        found.contains("2: auth.type: \"ldap\" needs auth.ldap_options"),
+        "{found}"
+    );
+    one_mistake(
+        "[auth]\nldap_options = 'ldapserver=a'",
+        "2: auth.ldap_options: one of",
+        "",
+    );
+    one_mistake(
+        "[auth]\npam_service = 'a/b'",
+        "2: auth.pam_service: ",
+        "/etc/pam.d",
+    );
     one_mistake(
         "[auth]\ntype = 'cert'",
         "2: auth.type: \"cert\" needs client certificates",

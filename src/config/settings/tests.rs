@@ -101,7 +101,8 @@ fn values_of_the_file_are_shown_beside_the_defaults() {
 fn no_password_is_shown() {
     let config = parse(
         "[pools.a]\nuser = 'u'\npassword = 'hunter2'\n[users.u]\npassword = 'hunter3'\n\
-         [auth]\nquery = 'select $1'\nuser = 'u'",
+         [auth]\nquery = 'select $1'\nuser = 'u'\n\
+         ldap_options = 'ldapserver=a ldapbasedn=b ldapbindpasswd=hunter4'",
     )
     .expect("the text is right");
     assert!(!format!("{:?}", config.settings()).contains("hunter"));
@@ -150,6 +151,7 @@ const VALUES: &[&str] = &[
     "'AES256'",
     "'TLS_AES_128_GCM_SHA256'",
     "'X25519'",
+    "'ldapserver=x ldapprefix=y'",
 ];
 
 #[test]

@@ -140,7 +140,10 @@ fn mistakes_are_named_with_their_lines() {
             "server_tls_ca_file = /x\nserver_tls_sslmode = verify-ca\nserver_tls_key_file = /k",
             "p.ini:7: server_tls.key_file: ",
         ),
-        ("auth_type = pam", "p.ini:5: auth_type pam is not supported"),
+        (
+            "auth_ldap_options = ldapservr=x",
+            "p.ini:5: auth.ldap_options: \"ldapservr\" is no LDAP option; did you mean ldapserver?",
+        ),
         (
             "client_tls_protocols = tlsv1.1",
             "p.ini:5: invalid value for parameter client_tls_protocols: no protocol",

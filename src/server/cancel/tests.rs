@@ -25,6 +25,7 @@ fn endpoint(mode: SslMode) -> Endpoint {
     Endpoint {
         host: Host::Tcp("no-such-host.invalid".into()),
         port: 1,
+        resolver: crate::dns::testing::localhost(),
         tls: Arc::new(TlsClient::new(&settings(mode, "")).unwrap()),
         connect_timeout: LIMIT,
         keepalive: Keepalive::default(),

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use super::error::{ConnectError, ProtocolError, Stage};
 use super::{Address, Endpoint, Keepalive};
 use crate::config::{Host, SslMode};
+use crate::dns::cache::LookupError;
 use crate::net::stream::{Socket, Stream};
+use crate::net::unix;
 
 /// SSLRequest (PostgreSQL docs, "Message Formats"): length 8, code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -88,14 +90,14 @@ pub(crate) fn encryption(endpoint: &Endpoint, address: &Address) -> Encryption {
     }
 }
 
-/// The addresses of the endpoint's host, in the resolver's order; at least one.
+/// The addresses of the endpoint's host, in the order in which they are to be tried; at least one.
 pub(crate) async fn resolve(
     endpoint: &Endpoint,
     deadline: &Deadline,
 ) -> Result<Vec<Address>, ConnectError> {
     let name = match &endpoint.host {
         Host::Unix(directory) => {
-            let path = directory.join(format!(".s.PGSQL.{}", endpoint.port));
+            let path = unix::socket_in(directory, endpoint.port);
             return Ok(vec![Address::Unix(path)]);
         }
         Host::Tcp(name) => name,
@@ -104,20 +106,35 @@ pub(crate) async fn resolve(
         let address = SocketAddr::new(ip, endpoint.port);
         return Ok(vec![Address::Tcp(address)]);
     }
+    if name.contains('%') {
+        return with_zone(endpoint, name).await;
+    }
     let look_up = async {
-        tokio::net::lookup_host((name.as_str(), endpoint.port))
-            .await
-            .map_err(|source| ConnectError::Resolve {
-                host: name.clone(),
-                source,
-            })
+        let found = endpoint.resolver.addresses(name).await;
+        found.map_err(|source| ConnectError::Resolve {
+            host: name.clone(),
+            source,
+        })
     };
     let found = deadline.limit(Stage::Resolving, look_up).await?;
+    let found = found.into_iter();
+    let addresses = found.map(|ip| Address::Tcp(SocketAddr::new(ip, endpoint.port)));
+    Ok(addresses.collect())
+}
+
+/// An IPv6 address with a zone (RFC 4007): only the operating system knows what its name means,
+/// and asks nobody.
+async fn with_zone(endpoint: &Endpoint, address: &str) -> Result<Vec<Address>, ConnectError> {
+    let found = tokio::net::lookup_host((address, endpoint.port)).await;
+    let found = found.map_err(|error| ConnectError::Resolve {
+        host: address.to_owned(),
+        source: LookupError::Failed(error.to_string()),
+    })?;
     let addresses: Vec<_> = found.map(Address::Tcp).collect();
-    if addresses.is_empty() {
-        return Err(no_address(endpoint));
+    match addresses.is_empty() {
+        true => Err(no_address(endpoint)),
+        false => Ok(addresses),
     }
-    Ok(addresses)
 }
 
 pub(crate) fn no_address(endpoint: &Endpoint) -> ConnectError {
@@ -126,7 +143,7 @@ pub(crate) fn no_address(endpoint: &Endpoint) -> ConnectError {
             Host::Tcp(name) => name.clone(),
             Host::Unix(directory) => directory.display().to_string(),
         },
-        source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        source: LookupError::Nothing,
     }
 }
 
@@ -140,7 +157,7 @@ pub(crate) async fn open(
         match address {
             Address::Tcp(to) => open_tcp(*to, &endpoint.keepalive).await,
             Address::Unix(path) => {
-                let socket = UnixStream::connect(path).await?;
+                let socket = UnixStream::connect(unix::for_system(path)).await?;
                 Ok((Socket::Unix(socket), address.clone()))
             }
         }

@@ -7,6 +7,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::auth::scram_client::ScramError;
 use crate::config::SslMode;
+use crate::dns::cache::LookupError;
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ mod tests;
 /// Why there is no server connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("cannot resolve host name \"{host}\": {source}")]
-    Resolve { host: String, source: io::Error },
+    #[error("server DNS lookup failed: {host}: {source}")]
+    Resolve { host: String, source: LookupError },
     #[error("cannot connect to {address}: {source}")]
     Connect { address: String, source: io::Error },
     #[error("timed out after {after:?} while {stage}")]

@@ -36,6 +36,7 @@ fn endpoint(host: Host, port: u16, mode: SslMode) -> Endpoint {
     Endpoint {
         host,
         port,
+        resolver: crate::dns::testing::localhost(),
         tls: Arc::new(TlsClient::new(&settings(mode, ca)).unwrap()),
         connect_timeout: Duration::from_secs(20),
         keepalive: Keepalive::default(),
