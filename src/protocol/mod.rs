@@ -6,6 +6,7 @@
 //! opaque bytes.
 
 pub mod backend;
+pub mod boundaries;
 pub mod encode;
 pub mod frame;
 pub mod frontend;
