@@ -22,6 +22,8 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
+//! Replication clients take a way of their own from 2. on: [`client::replication`].
+//!
 //! Beside the path: [`server`] makes, checks and cancels connections; [`config`] is read once and
 //! passed on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles
 //! signals.

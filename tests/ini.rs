@@ -502,7 +502,10 @@ fn who_waits_is_told_and_simple_queries_can_be_turned_off() {
     assert_eq!(notice.tag, b'N');
     assert!(String::from_utf8_lossy(&notice.body).contains("No server connection available"));
     // It goes on waiting, for as long as it may.
-    assert!(!waiting.answers_within(Duration::from_millis(300)), "nothing more yet");
+    assert!(
+        !waiting.answers_within(Duration::from_millis(300)),
+        "nothing more yet"
+    );
     busy.query("commit");
     assert_eq!(waiting.answer().value(), "1");
     busy.query("begin");

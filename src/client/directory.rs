@@ -94,6 +94,7 @@ mod tests {
                 peer: Address::Unix("/tmp".into()),
                 local: Address::Unix("/tmp".into()),
                 tls: false,
+                replication: Default::default(),
             })
         };
         directory.enter(long, make).unwrap()

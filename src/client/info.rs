@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::protocol::startup::Replication;
 use crate::server::connect::Address;
 
 /// Time since the process started; cheap to keep in an atomic.
@@ -130,6 +131,7 @@ pub struct ClientInfo {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
     pub connected: SystemTime,
     live: Live,
 }
@@ -161,6 +163,7 @@ pub struct ClientIdentity {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
 }
 
 impl ClientInfo {
@@ -174,6 +177,7 @@ impl ClientInfo {
             peer: identity.peer,
             local: identity.local,
             tls: identity.tls,
+            replication: identity.replication,
             connected: SystemTime::now(),
             live: Live {
                 deadline: AtomicU64::new(NEVER),

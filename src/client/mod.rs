@@ -6,6 +6,7 @@ pub mod auth;
 pub mod directory;
 pub mod info;
 pub mod login;
+pub mod replication;
 pub mod startup;
 pub mod task;
 pub mod users;

@@ -24,6 +24,7 @@ use crate::cache::space::Space;
 use crate::client::info::Clock;
 use crate::config::{FeedSettings, Invalidation};
 use crate::pool::Pool;
+use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, Endpoint, LoginRequest};
 use wire::FeedWire;
@@ -226,7 +227,7 @@ impl Job {
             relations = self.space.follow.coverage(), "writes made elsewhere are followed");
     }
 
-    async fn connect(&self, parameters: &[(String, String)]) -> Result<FeedWire, FeedError> {
+    async fn connect(&self, replication: Replication) -> Result<FeedWire, FeedError> {
         let settings = &self.what.settings;
         let credentials = settings.password.clone();
         let credentials = credentials.map_or(Credentials::None, Credentials::Secret);
@@ -235,7 +236,8 @@ impl Job {
             user,
             database: &self.what.database,
             application_name: Some("pgweir cache feed"),
-            parameters,
+            replication,
+            parameters: &[],
             credentials: &credentials,
             protocol_minor: 0,
         };

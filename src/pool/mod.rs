@@ -9,6 +9,7 @@ pub mod core;
 mod hold;
 pub mod lease;
 pub mod maintain;
+pub mod own;
 pub mod recycle;
 pub mod registry;
 pub mod settings;
@@ -270,9 +271,14 @@ impl Pool {
         server.info.set_activity(Activity::Idle, 0);
         let index = home.index(self.shared.workers);
         let mut core = self.core.lock();
-        if core.is_over_limit() {
+        let too_many = match (core.is_over_limit(), core.wants_place()) {
+            (true, _) => Some("over the pool's size"),
+            (_, true) => Some(own::EVICTED),
+            _ => None,
+        };
+        if let Some(why) = too_many {
             drop(core);
-            return self.discard(server, "over the pool's size");
+            return self.discard(server, why);
         }
         let woken = core.release(index, server, now);
         drop(core);
@@ -304,10 +310,15 @@ impl Pool {
         self.shard(Home::Control).discards.add(1);
         self.log_closing(&server, why);
         drop(server);
+        self.core.lock().lost();
+        self.room_made();
+    }
+
+    /// There is room for a connection: those who wait get it.
+    fn room_made(self: &Arc<Pool>) {
         let wanted = {
-            let mut core = self.core.lock();
-            core.lost();
-            core.waiting() > 0
+            let core = self.core.lock();
+            core.waiting() > 0 || core.wants_place()
         };
         if wanted {
             self.connect_more();
@@ -338,7 +349,8 @@ impl Pool {
     pub fn close(self: &Arc<Pool>) {
         self.closed.store(true, Ordering::Relaxed);
         self.reconnect();
-        let waiting = self.core.lock().fail_waiters();
+        let mut waiting = self.core.lock().fail_waiters();
+        waiting.extend(self.core.lock().fail_places());
         waiting.into_iter().for_each(Waker::wake);
     }
 

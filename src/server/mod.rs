@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::net::stream::Stream;
 use crate::pool::budget::Permit;
+use crate::protocol::startup::Replication;
 use crate::session::reported::Reported;
 use crate::session::server::ServerState;
 use crate::worker::Home;
@@ -61,6 +62,7 @@ pub struct ServerInfo {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
     pub backend_pid: i32,
     pub connected: SystemTime,
     activity: AtomicU8,
@@ -180,6 +182,7 @@ pub struct Identity {
     pub id: u64,
     pub database: Arc<str>,
     pub user: Arc<str>,
+    pub replication: Replication,
 }
 
 impl ServerInfo {
@@ -191,6 +194,7 @@ impl ServerInfo {
             peer: established.peer.clone(),
             local: established.local.clone(),
             tls: established.stream.is_tls(),
+            replication: identity.replication,
             backend_pid: established.backend_pid,
             connected: SystemTime::now(),
             activity: AtomicU8::new(Activity::New as u8),
