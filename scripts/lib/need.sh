@@ -92,6 +92,10 @@ need_redis() {
     { have redis-server && have redis-cli; } || without_starting_services need_debian "what several pgweir share, and a cache to compare with; no service is started" redis-server redis-tools
 }
 
+need_haproxy() {
+    have haproxy || without_starting_services need_debian "a load balancer that speaks the PROXY protocol; no service is started" haproxy
+}
+
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
 need_openssl() { have openssl || need_debian "certificates for the TLS measurements" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }

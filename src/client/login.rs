@@ -115,6 +115,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             arrival.startup.database.clone(),
             arrival.startup.user.clone(),
         );
+        let peer = arrival.peer.clone();
         let began = Instant::now();
         if config.log.connections {
             let tls = if stream.is_tls() { "yes" } else { "no" };
@@ -153,6 +154,14 @@ async fn open(
     accepted: Accepted,
     id: u64,
 ) -> Option<(Stream, Arrival)> {
+    let proxy = accepted.peer.clone();
+    let accepted = match startup::unwrap(accepted, &config.listen.proxy_protocol).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::debug!(peer = %proxy, %error, "connection closed before login");
+            return None;
+        }
+    };
     let tls = door.tls.load_full();
     let peer_uid = accepted.socket.peer_uid();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;

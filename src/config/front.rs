@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::hba::{Hba, IdentMaps};
+use crate::net::network::Network;
 
 /// Where clients reach us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Listen {
     pub tcp_keepintvl: Option<Duration>,
     pub tcp_keepcnt: Option<u32>,
     pub tcp_user_timeout: Option<Duration>,
+    /// Load balancers: connections from there begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<Network>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,6 +60,7 @@ pub(super) struct General {
     pub tcp_user_timeout: Option<Interval>,
     pub workers: Option<Count>,
     pub max_client_conn: Option<Count>,
+    pub proxy_protocol: Option<List>,
     pub max_server_conn: Option<Count>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,

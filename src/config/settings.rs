@@ -192,6 +192,9 @@ pub(super) const KEYS: &[Key] = &[
         let timeout = c.listen.tcp_user_timeout.unwrap_or_default();
         timeout.as_millis().to_string()
     }),
+    live("general", "proxy_protocol", |c| {
+        join(c.listen.proxy_protocol.iter().map(|n| n.to_string()))
+    }),
     fixed("general", "workers", |c| c.workers.to_string()),
     live("general", "max_client_conn", |c| {
         c.max_client_conn.to_string()

@@ -10,5 +10,6 @@ pub mod boundaries;
 pub mod encode;
 pub mod frame;
 pub mod frontend;
+pub mod proxy;
 pub mod sqlstate;
 pub mod startup;

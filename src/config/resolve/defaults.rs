@@ -120,6 +120,7 @@ fn listen() -> Listen {
         tcp_keepintvl: None,
         tcp_keepcnt: None,
         tcp_user_timeout: None,
+        proxy_protocol: Vec::new(),
     }
 }
 
