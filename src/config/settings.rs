@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, TlsProtocols, User};
+use super::{Config, Database, PasswordSource, TlsProtocols, User};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,6 +315,18 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("port", |d| d.port.to_string()),
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
+    named("password_command", |d| match &d.password_source {
+        Some(PasswordSource::Command { command, .. }) => format!("{command:?}"),
+        _ => String::new(),
+    }),
+    named("password_file", |d| match &d.password_source {
+        Some(PasswordSource::File(path)) => path.display().to_string(),
+        _ => String::new(),
+    }),
+    named("password_refresh", |d| match &d.password_source {
+        Some(PasswordSource::Command { refresh, .. }) => seconds(*refresh),
+        _ => String::new(),
+    }),
     named("connect_query", |d| text(&d.connect_query)),
     named("auth_user", |d| text(&d.auth_user)),
     named("auth_query", |d| text(&d.auth_query)),

@@ -27,6 +27,7 @@ use crate::pool::Pool;
 use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, Endpoint, LoginRequest};
+use crate::server::password::Passwords;
 use wire::FeedWire;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -65,6 +66,8 @@ struct Job {
     space: Arc<Space>,
     endpoint: Arc<Endpoint>,
     what: What,
+    /// Of the user in `what`, if its password changes.
+    passwords: Option<Arc<Passwords>>,
     clock: Clock,
 }
 
@@ -144,6 +147,9 @@ fn wanted(pools: &[Arc<Pool>], clock: Clock) -> HashMap<Box<str>, Vec<Job>> {
         }
         let database = settings.database.dbname.as_deref();
         let mut feed = of_cache.feed.clone();
+        // Without a user and a password of its own it is the pool's.
+        let is_pools = feed.user.is_none() && feed.password.is_none();
+        let passwords = pool.passwords().filter(|_| is_pools);
         feed.user = feed.user.or_else(|| settings.database.user.clone());
         let what = What {
             kind: of_cache.invalidation,
@@ -154,6 +160,7 @@ fn wanted(pools: &[Arc<Pool>], clock: Clock) -> HashMap<Box<str>, Vec<Job>> {
             space: Arc::clone(&cache.space),
             endpoint: pool.endpoint(),
             what,
+            passwords,
             clock,
         };
         wanted
@@ -229,8 +236,6 @@ impl Job {
 
     async fn connect(&self, replication: Replication) -> Result<FeedWire, FeedError> {
         let settings = &self.what.settings;
-        let credentials = settings.password.clone();
-        let credentials = credentials.map_or(Credentials::None, Credentials::Secret);
         let user = settings.user.as_deref().unwrap_or_default();
         let login = LoginRequest {
             user,
@@ -238,10 +243,27 @@ impl Job {
             application_name: Some("pgweir cache feed"),
             replication,
             parameters: &[],
-            credentials: &credentials,
+            credentials: &Credentials::None,
             protocol_minor: 0,
         };
-        let connected = crate::server::connect::connect(&self.endpoint, &login).await?;
+        let connect = |credentials: Credentials| {
+            let login = login.clone();
+            async move {
+                let login = LoginRequest {
+                    credentials: &credentials,
+                    ..login
+                };
+                crate::server::connect::connect(&self.endpoint, &login).await
+            }
+        };
+        let connected = match &self.passwords {
+            Some(passwords) => passwords.connect_with(connect).await?,
+            None => {
+                let credentials = settings.password.clone();
+                let credentials = credentials.map_or(Credentials::None, Credentials::Secret);
+                connect(credentials).await?
+            }
+        };
         Ok(FeedWire::new(connected))
     }
 }

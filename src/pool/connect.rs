@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use super::budget::Permit;
 use crate::protocol::startup::Replication;
+use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, LoginRequest};
 use crate::server::{Activity, Identity, Server, ServerInfo};
 use crate::worker::Home;
@@ -141,7 +142,7 @@ impl Pool {
         let health = self.health.lock();
         let failing = health.failing.as_ref()?;
         Some(match &*failing.error {
-            ConnectError::Server(e) => Outage {
+            ConnectError::Server(e) | ConnectError::PasswordRefused(e) => Outage {
                 code: e.code.clone(),
                 message: e.message.clone(),
             },
@@ -154,7 +155,9 @@ impl Pool {
 
     /// Whether the server answers, as far as is known.
     pub fn is_reachable(&self) -> bool {
-        let unreachable = |f: &Failing| f.error.is_transient();
+        let unreachable = |f: &Failing| {
+            f.error.is_transient() && !matches!(*f.error, ConnectError::PasswordRefused(_))
+        };
         if !self.health.lock().failing.as_ref().is_some_and(unreachable) {
             return true;
         }
@@ -224,7 +227,6 @@ impl Pool {
         let generation = self.generation.load(Ordering::Relaxed);
         let settings = self.settings.load_full();
         let endpoints = self.endpoints.load_full();
-        let credentials = self.credentials.lock().clone();
         let database = settings.database.dbname.as_deref();
         let parameters = [&settings.database.parameters[..], parameters].concat();
         let request = LoginRequest {
@@ -233,10 +235,27 @@ impl Pool {
             application_name: None,
             replication,
             parameters: &parameters,
-            credentials: &credentials,
+            credentials: &Credentials::None,
             protocol_minor: 0,
         };
-        let (established, endpoint) = endpoints.connect(&request).await?;
+        let endpoints = &endpoints;
+        let connect = |credentials: Credentials| {
+            let request = request.clone();
+            async move {
+                let request = LoginRequest {
+                    credentials: &credentials,
+                    ..request
+                };
+                endpoints.connect(&request).await
+            }
+        };
+        let (established, endpoint) = match self.passwords() {
+            Some(passwords) => passwords.connect_with(connect).await?,
+            None => {
+                let credentials = self.credentials.lock().clone();
+                connect(credentials).await?
+            }
+        };
         let identity = Identity {
             id: self.shared.new_id(),
             database: Arc::clone(&self.database),

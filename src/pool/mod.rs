@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 
 use self::budget::Budget;
@@ -31,6 +31,7 @@ use self::stats::{Shard, Totals};
 use crate::server::auth::Credentials;
 use crate::server::connect::Endpoint;
 use crate::server::endpoints::Endpoints;
+use crate::server::password::Passwords;
 use crate::server::{Activity, Server};
 use crate::session::settings::Settings;
 use crate::session::statement::Registry;
@@ -79,6 +80,8 @@ pub struct Pool {
     endpoints: ArcSwap<Endpoints>,
     core: Mutex<Core<Box<Server>, Waker>>,
     credentials: Mutex<Credentials>,
+    /// Goes before the credentials.
+    passwords: ArcSwapOption<Passwords>,
     health: Mutex<connect::Health>,
     welcome: Mutex<welcome::Memory>,
     budgets: Arc<[Arc<Budget>]>,
@@ -108,6 +111,7 @@ pub struct NewPool {
     pub settings: PoolSettings,
     pub endpoints: Endpoints,
     pub credentials: Credentials,
+    pub passwords: Option<Arc<Passwords>>,
     pub budgets: Arc<[Arc<Budget>]>,
     pub servers: registry::ServerList,
     pub shared: Arc<Shared>,
@@ -125,6 +129,7 @@ impl Pool {
             settings: ArcSwap::from_pointee(new.settings),
             endpoints: ArcSwap::from_pointee(new.endpoints),
             credentials: Mutex::new(new.credentials),
+            passwords: ArcSwapOption::new(new.passwords),
             health: Mutex::new(connect::Health::default()),
             welcome: Mutex::new(welcome::Memory::default()),
             budgets: new.budgets,
@@ -391,6 +396,15 @@ impl Pool {
             self.welcome.lock().forget();
             self.reconnect();
         }
+    }
+
+    /// Where the server user's password comes from, if it changes.
+    pub fn passwords(&self) -> Option<Arc<Passwords>> {
+        self.passwords.load_full()
+    }
+
+    pub fn set_passwords(&self, passwords: Option<Arc<Passwords>>) {
+        self.passwords.store(passwords);
     }
 
     /// What a client's login has proved can be used for the server, too.

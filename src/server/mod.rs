@@ -1,4 +1,4 @@
-//! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`]), what pgweir says on
+//! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`], [`password`]), what pgweir says on
 //! it for itself ([`dialogue`]), and how its running query is cancelled ([`cancel`]).
 
 pub mod auth;
@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod connect;
 pub mod dialogue;
 pub mod endpoints;
+pub mod password;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

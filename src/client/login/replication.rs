@@ -75,7 +75,7 @@ fn is_no_setting(name: &str) -> bool {
 fn refusal(error: OwnError) -> Refusal {
     match error {
         OwnError::NoPlace(error) => unwelcome(WelcomeError::Lease(error)),
-        OwnError::Connect(ConnectError::Server(error)) => {
+        OwnError::Connect(ConnectError::Server(error) | ConnectError::PasswordRefused(error)) => {
             Refusal::new(SqlState::new(&error.code), error.message)
         }
         OwnError::Connect(error) => Refusal::new(

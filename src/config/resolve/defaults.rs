@@ -134,6 +134,7 @@ fn database() -> Database {
         dbname: None,
         user: None,
         password: None,
+        password_source: None,
         pool_size: 20,
         min_pool_size: 0,
         reserve_pool_size: 0,
