@@ -97,6 +97,22 @@ fn a_command_is_asked_again_when_the_server_refuses() {
     }
 }
 
+/// What follows writes for the cache logs in as the pool does.
+#[test]
+fn the_caches_feed_has_it_too() {
+    let pg = server();
+    let scratch = Scratch::new("secret");
+    let secret = scratch.0.join("secret");
+    std::fs::write(&secret, "first").unwrap();
+    let cache = "[pools.postgres.cache]\nenabled = true\ninvalidation = \"notify\"";
+    let weir = start(&pg, &format!("{}\n{cache}", command(&secret)));
+    let mut client = weir.client();
+    assert_eq!(client.query("select 1").value(), "1");
+    until("it follows", || {
+        weir.log().contains("writes made elsewhere are followed")
+    });
+}
+
 #[test]
 fn a_file_is_read_when_it_changes() {
     let pg = server();

@@ -49,6 +49,7 @@ struct Running {
     task: JoinHandle<()>,
     what: What,
     endpoint: Arc<Endpoint>,
+    passwords: Option<Arc<Passwords>>,
     space: Arc<Space>,
 }
 
@@ -102,7 +103,13 @@ impl Feeds {
             // Any of the pools that lead there will do, so one that is as before does.
             let is_same = |r: &Running| {
                 let mut jobs = jobs.iter();
-                jobs.any(|j| j.what == r.what && is_same_way(&j.endpoint, &r.endpoint))
+                jobs.any(|j| {
+                    let same_passwords = match (&j.passwords, &r.passwords) {
+                        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                        (a, b) => a.is_none() && b.is_none(),
+                    };
+                    j.what == r.what && same_passwords && is_same_way(&j.endpoint, &r.endpoint)
+                })
             };
             let goes_on = |r: &Running| is_same(r) && !r.task.is_finished();
             if running.get(name).is_some_and(goes_on) {
@@ -113,6 +120,7 @@ impl Feeds {
             let new = Running {
                 what: job.what.clone(),
                 endpoint: Arc::clone(&job.endpoint),
+                passwords: job.passwords.clone(),
                 space: Arc::clone(&job.space),
                 task: tokio::spawn(run(job.clone())),
             };
