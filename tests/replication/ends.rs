@@ -258,3 +258,18 @@ fn nonsense_is_refused() {
     wire.send(&query("IDENTIFY_SYSTEM")).unwrap();
     assert_eq!(end_of(&mut wire).1, "PQexec disallowed");
 }
+
+/// Its connection is of no use to those who wait for an ordinary one, and does not keep them waiting.
+#[test]
+fn others_are_told_of_an_outage_beside_it() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "query_wait_timeout = \"20s\"");
+    pg.sql("create database closed");
+    let closed = [("user", "postgres"), ("database", "closed")];
+    let _streams = Wire::try_connect_with(weir.port, &[closed[0], closed[1], LOGICAL]).unwrap();
+    pg.sql("alter database closed allow_connections false");
+    let began = Instant::now();
+    let (code, text) = refused(weir.port, &closed);
+    assert_eq!(code, "55000", "{text}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}

@@ -75,5 +75,10 @@ fn assert_gone(weir: &Pgweir, pg: &Postgres) {
 /// The error with which a connection ends.
 fn end_of(wire: &mut Wire) -> (String, String) {
     let answer = Answer(last_words(wire));
+    assert_eq!(
+        answer.0.iter().filter(|m| m.tag == b'E').count(),
+        1,
+        "it is told once"
+    );
     (answer.code().unwrap_or_default(), error_text(&answer))
 }
