@@ -22,6 +22,8 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
+//! Replication clients take a way of their own from 2. on: [`client::replication`].
+//!
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
 //! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed

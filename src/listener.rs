@@ -237,8 +237,8 @@ impl Listener {
                 let local = stream.local_addr()?;
                 Ok(Accepted {
                     socket: Socket::Tcp(stream),
-                    peer: Address::Tcp(peer),
-                    local: Address::Tcp(local),
+                    peer: Address::Tcp(canonical(peer)),
+                    local: Address::Tcp(canonical(local)),
                 })
             }
             Listener::Unix(listener, file) => {
@@ -251,6 +251,11 @@ impl Listener {
             }
         }
     }
+}
+
+/// A socket that was passed on may be for both kinds of addresses; an IPv4 client counts as one then, too.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn keep_alive(stream: &tokio::net::TcpStream, listen: &Listen) -> io::Result<()> {

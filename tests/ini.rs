@@ -383,7 +383,7 @@ fn systemd_opens_the_sockets_and_hears_that_it_is_ready() {
     let program = r#"
 import os, socket, sys
 port, path, weir, ini = sys.argv[1:]
-tcp = socket.create_server(("127.0.0.1", int(port)))
+tcp = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
 unix = socket.socket(socket.AF_UNIX); unix.bind(path); unix.listen()
 for n, s in enumerate((tcp, unix)):
     os.dup2(s.fileno(), 10 + n)
@@ -407,6 +407,12 @@ os.execv(weir, [weir, "-q", ini])
     assert_eq!(next(), "READY=1\n");
     let mut client = Wire::connect(port, "postgres", "postgres");
     assert_eq!(client.query("select 1").value(), "1");
+    // Rules for IPv4 are for who comes by IPv4, also where the socket is for both.
+    let log = ini.log();
+    assert!(
+        log.contains("postgres/postgres@127.0.0.1:") && !log.contains("::ffff"),
+        "{log}"
+    );
     assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
     assert!(std::net::TcpStream::connect(("127.0.0.1", ini.port)).is_err());
     ini.signal("-HUP");

@@ -85,6 +85,11 @@ fn parameters_and_options_mean_what_they_mean_to_postgresql() {
         &[("options", "--geqo")],
         &[("options", "-- x")],
         &[("replication", "maybe")],
+        &[("replication", "database"), ("geqo", "off")],
+        &[
+            ("replication", "database"),
+            ("options", "-c replication=on"),
+        ],
         &[("datestyle", "german"), ("timezone", "utc")],
     ];
     let plain = outcome(postgres.port, &[]);
@@ -100,15 +105,6 @@ fn parameters_and_options_mean_what_they_mean_to_postgresql() {
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
     weir.assert_quiet();
-}
-
-#[test]
-fn replication_is_refused_in_words() {
-    let (_postgres, weir) = both();
-    for value in ["true", "1", "yes", "database"] {
-        let refused = outcome(weir.port, &[("replication", value)]).unwrap_err();
-        assert_eq!(refused, "0A000 replication connections are not supported");
-    }
 }
 
 /// The version and the unknown options that a NegotiateProtocolVersion names.

@@ -95,6 +95,10 @@ need_redis() {
 need_dnsmasq() { have dnsmasq || [ -x /usr/sbin/dnsmasq ] || need_debian "the name server that tests ask; it is not started" dnsmasq-base; }
 need_slapd() { [ -x /usr/sbin/slapd ] || without_starting_services need_debian "the directory that logins are checked against in tests; no service is started" slapd; }
 need_pam() { [ -e /usr/include/security/pam_appl.h ] || need_debian "the feature pam is linked with libpam" libpam0g-dev; }
+need_haproxy() {
+    have haproxy || without_starting_services need_debian "a load balancer that speaks the PROXY protocol; no service is started" haproxy
+}
+
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
 need_openssl() { have openssl || need_debian "certificates for TLS, and what its cipher lists mean" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }

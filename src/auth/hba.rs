@@ -14,6 +14,8 @@ use super::ldap::LdapOptions;
 pub use ident::IdentMaps;
 pub use read::parse;
 
+use crate::net::network::Network;
+
 /// How a client's connection came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -54,7 +56,7 @@ pub struct Rule {
     connections: Connections,
     databases: Vec<Name>,
     users: Vec<Name>,
-    /// `None` with [`Connections::Local`] only.
+    /// `None`: wherever it comes from.
     network: Option<Network>,
     pub method: Method,
     /// Name of the map that the proved name goes through.
@@ -75,13 +77,6 @@ enum Name {
     SameUser,
     Replication,
     Is(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Network {
-    Any,
-    V4 { base: u32, mask: u32 },
-    V6 { base: u128, mask: u128 },
 }
 
 /// Rules, in order.
@@ -136,17 +131,6 @@ impl Name {
             Name::All => true,
             Name::Is(name) => name == user,
             Name::SameUser | Name::Replication => false,
-        }
-    }
-}
-
-impl Network {
-    fn has(self, address: IpAddr) -> bool {
-        match (self, address) {
-            (Network::Any, _) => true,
-            (Network::V4 { base, mask }, IpAddr::V4(ip)) => u32::from(ip) & mask == base,
-            (Network::V6 { base, mask }, IpAddr::V6(ip)) => u128::from(ip) & mask == base,
-            _ => false,
         }
     }
 }

@@ -161,6 +161,7 @@ mod tests {
                 peer: Address::Unix("/tmp".into()),
                 local: Address::Unix("/tmp".into()),
                 tls: false,
+                replication: Default::default(),
             })
         };
         directory.enter(long, own, make).unwrap()

@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cancel_key::CancelKey;
+use crate::protocol::startup::Replication;
 use crate::server::connect::Address;
 
 /// Time since the process started; cheap to keep in an atomic.
@@ -101,6 +102,7 @@ pub struct ClientInfo {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
     pub connected: SystemTime,
     live: Live,
 }
@@ -134,6 +136,7 @@ pub struct ClientIdentity {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
 }
 
 impl ClientInfo {
@@ -152,6 +155,7 @@ impl ClientInfo {
             peer: identity.peer,
             local: identity.local,
             tls: identity.tls,
+            replication: identity.replication,
             connected,
             live: Live {
                 deadline: AtomicU64::new(NEVER),
@@ -177,6 +181,7 @@ impl ClientInfo {
             peer: self.peer.clone(),
             local: self.local.clone(),
             tls: self.tls,
+            replication: self.replication,
         };
         ClientInfo::connected_at(identity, self.connected)
     }

@@ -37,7 +37,7 @@ use crate::pool::registry::Pools;
 use crate::pool::welcome::WelcomeError;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
-use crate::protocol::startup::Startup;
+use crate::protocol::startup::{Replication, Startup};
 use crate::server::connect::Address;
 use crate::session::client::ClientState;
 use crate::session::reported::Reported;
@@ -48,6 +48,7 @@ mod demand;
 mod greeting;
 mod limits;
 mod prove;
+mod replication;
 mod settle;
 
 pub use limits::ClientLimits;
@@ -144,11 +145,12 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             arrival.startup.database.clone(),
             arrival.startup.user.clone(),
         );
+        let peer = arrival.peer.clone();
         let began = Instant::now();
         if config.log.connections {
-            let yes_no = |yes| if yes { "yes" } else { "no" };
-            tracing::info!(client = id, %database, %user, %peer, tls = yes_no(stream.is_tls()),
-                replication = yes_no(arrival.startup.replication), "login attempt");
+            let tls = if stream.is_tls() { "yes" } else { "no" };
+            let replication = arrival.startup.replication.parameter();
+            tracing::info!(client = id, %database, %user, %peer, tls, replication, "login attempt");
         }
         if let Err((mut stream, refusal)) = log_in(&door, &config, stream, arrival, deadline).await
         {
@@ -179,6 +181,14 @@ async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> 
 
 /// Up to the startup message; `None` if there is nothing more to do.
 async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted, id: u64) -> Option<Opened> {
+    let proxy = accepted.peer.clone();
+    let accepted = match startup::unwrap(accepted, &config.listen.proxy_protocol).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::debug!(peer = %proxy, %error, "connection closed before login");
+            return None;
+        }
+    };
     let tls = door.tls.load_full();
     let peer_uid = accepted.socket.peer_uid();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
@@ -275,12 +285,17 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
-            let out = greeting::introduction(&entry, &config.startup.message);
+            let message = &config.startup.message;
+            let out = greeting::introduction(&entry.info, &entry.reported, message);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
                 door.directory.leave(&entry.info);
                 return Ok(());
             }
             settle(door, entry.into_parts(stream));
+            Ok(())
+        }
+        Ok(Admission::Replication(entry)) => {
+            replication::settle(door, config, stream, *entry).await;
             Ok(())
         }
         Err(refusal) => Err((stream, refusal)),
@@ -290,6 +305,7 @@ async fn log_in(
 enum Admission {
     Console(ConsoleUser),
     Client(Box<Entry>),
+    Replication(Box<replication::Entry>),
 }
 
 /// A client that is let in.
@@ -330,13 +346,8 @@ async fn check(
         let sent = stream.write_all(&out).await;
         sent.map_err(|e| Refusal::new(sqlstate::CONNECTION_FAILURE, e.to_string()))?;
     }
-    if startup.replication {
-        return Err(Refusal::new(
-            sqlstate::FEATURE_NOT_SUPPORTED,
-            "replication connections are not supported",
-        ));
-    }
     if is_console(&startup.database) {
+        replication::refuse_console(startup)?;
         if demand::is_ourselves(arrival) {
             return Ok(Admission::Console(ConsoleUser {
                 name: startup.user.clone(),
@@ -372,16 +383,13 @@ async fn check(
         pass_on(&pool, proved);
     }
     let parameters = asked_for(config, arrival);
-    let limit = pool.settings().timeouts.query_wait;
-    let until = (!limit.is_zero()).then(|| Instant::now() + limit);
+    if startup.replication != Replication::None {
+        let tls = stream.is_tls();
+        let entry = replication::admit(door, arrival, pool, permit, parameters, tls).await?;
+        return Ok(Admission::Replication(Box::new(entry)));
+    }
     // It may have to wait for a server connection to hear what it is to be told.
-    let welcome = within(until, pool.welcome(&parameters)).await;
-    let welcome = welcome.map_err(|_| {
-        pool.shard(crate::worker::Home::Control).timeouts.add(1);
-        let waited =
-            format!("query_wait_timeout: no server connection became free within {limit:?}");
-        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited)
-    })?;
+    let welcome = in_time(&pool, pool.welcome(&parameters)).await?;
     let (settings, reported) = welcome.map_err(unwelcome)?;
     pool.shard(crate::worker::Home::Control).logins.add(1);
     let info = enter(door, arrival, &parameters, &pool, stream.is_tls())?;
@@ -394,6 +402,18 @@ async fn check(
         permit,
         own_timeouts,
     })))
+}
+
+/// Runs what may have to wait for a server connection, within `query_wait_timeout`.
+async fn in_time<T>(pool: &Pool, step: impl Future<Output = T>) -> Result<T, Refusal> {
+    let limit = pool.settings().timeouts.query_wait;
+    let until = (!limit.is_zero()).then(|| Instant::now() + limit);
+    within(until, step).await.map_err(|_| {
+        pool.shard(crate::worker::Home::Control).timeouts.add(1);
+        let waited =
+            format!("query_wait_timeout: no server connection became free within {limit:?}");
+        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited)
+    })
 }
 
 /// The client's parameters, as far as they count.
@@ -465,6 +485,7 @@ fn operator(arrival: &Arrival, tls: bool) -> ClientInfo {
         peer: arrival.peer.clone(),
         local: arrival.local.clone(),
         tls,
+        replication: Replication::None,
     })
 }
 
@@ -494,6 +515,7 @@ fn enter(
         peer: arrival.peer.clone(),
         local: arrival.local.clone(),
         tls,
+        replication: startup.replication,
     };
     let own = door.config.load().peering.id;
     door.directory

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod elsewhere;
 pub mod info;
 pub mod login;
+pub mod replication;
 pub mod startup;
 pub mod task;
 pub mod users;

@@ -9,8 +9,13 @@ use crate::config::SslMode;
 use crate::net::stream::{Socket, Stream};
 use crate::net::tls_server::TlsServer;
 use crate::protocol::encode::{self, Severity};
+use crate::protocol::proxy::ProxyError;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::protocol::startup::{self, Packet, Startup, StartupError};
+
+mod proxied;
+
+pub use proxied::unwrap;
 
 /// The first byte of a TLS handshake; no startup packet of a legal length begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -36,6 +41,8 @@ pub enum OpenError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Startup(#[from] StartupError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("received unencrypted data after SSL request")]
     DataBehindRequest,
     #[error("SSL required")]
@@ -90,15 +97,19 @@ pub async fn open(
         // Both are dealt with inside.
         Ok(Packet::Ssl | Packet::GssEnc) => Err(OpenError::AskedTwice),
         Err(error) => {
-            if error.is_answered() {
-                let mut out = Vec::new();
-                let text = error.to_string();
-                encode::error(&mut out, Severity::Fatal, error.code(), &text, None);
-                let _ = stream.write_all(&out).await;
-                let _ = stream.shutdown().await;
-            }
+            refuse(&mut stream, &error).await;
             Err(error)
         }
+    }
+}
+
+async fn refuse(stream: &mut Stream, error: &OpenError) {
+    if error.is_answered() {
+        let mut out = Vec::new();
+        let text = error.to_string();
+        encode::error(&mut out, Severity::Fatal, error.code(), &text, None);
+        let _ = stream.write_all(&out).await;
+        let _ = stream.shutdown().await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::tls::TlsChoice;
 use crate::auth::hba::{Hba, IdentMaps};
 use crate::auth::ldap::LdapOptions;
+use crate::net::network::Network;
 
 /// Where clients reach us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Listen {
     pub tcp_keepintvl: Option<Duration>,
     pub tcp_keepcnt: Option<u32>,
     pub tcp_user_timeout: Option<Duration>,
+    /// Load balancers: connections from there begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<Network>,
 }
 
 impl Listen {

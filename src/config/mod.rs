@@ -291,6 +291,20 @@ impl Database {
     }
 }
 
+/// Where a password comes from that changes while pgweir runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// The first line that a command prints.
+    Command {
+        /// The program and its arguments; at least one word.
+        command: Vec<String>,
+        /// How long it is good; zero: until the server refuses it.
+        refresh: Duration,
+    },
+    /// The first line of a file.
+    File(PathBuf),
+}
+
 /// One `[pools.NAME]` entry.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -306,6 +320,8 @@ pub struct Database {
     pub user: Option<String>,
     /// Password of the forced user.
     pub password: Option<Secret>,
+    /// Where it comes from instead, if it changes while pgweir runs.
+    pub password_source: Option<PasswordSource>,
     pub pool_size: usize,
     pub min_pool_size: usize,
     pub reserve_pool_size: usize,

@@ -3,6 +3,7 @@
 //! Types and ranges of single values are checked here, and so are unknown keys; what the values
 //! mean together is [`super::resolve`]'s business. Every mistake is collected, not only the first.
 
+mod argv;
 mod fields;
 mod secret;
 mod unknown;
@@ -21,6 +22,7 @@ use super::{
     AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
     SessionStatePolicy, SslMode,
 };
+pub(super) use argv::Argv;
 pub(super) use fields::fields;
 pub(super) use secret::SecretSource;
 pub use unknown::nearest;
@@ -60,6 +62,7 @@ pub(super) struct General {
     pub tcp_keepintvl: Option<Interval>,
     pub tcp_keepcnt: Option<Count>,
     pub tcp_user_timeout: Option<Interval>,
+    pub proxy_protocol: Option<List>,
     pub workers: Option<Count>,
     pub max_client_conn: Option<Count>,
     pub max_server_conn: Option<Count>,
@@ -269,6 +272,9 @@ pub(super) struct PoolOwn {
     pub dbname: Option<String>,
     pub user: Option<String>,
     pub password: Option<SecretSource>,
+    pub password_command: Option<Argv>,
+    pub password_file: Option<PathBuf>,
+    pub password_refresh: Option<Interval>,
     pub pool_size: Option<Count>,
     pub connect_query: Option<String>,
     pub auth_user: Option<String>,

@@ -145,6 +145,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
         tcp_keepintvl: new.listen.tcp_keepintvl,
         tcp_keepcnt: new.listen.tcp_keepcnt,
         tcp_user_timeout: new.listen.tcp_user_timeout,
+        proxy_protocol: new.listen.proxy_protocol.clone(),
     };
     new.cache = old.cache.clone();
     new.workers = old.workers;

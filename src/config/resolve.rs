@@ -8,6 +8,7 @@ mod check;
 pub(super) mod defaults;
 mod files;
 mod listen;
+mod password;
 mod peers;
 mod tls;
 mod userlist;
@@ -320,7 +321,9 @@ impl Resolver<'_, '_> {
     ) -> Database {
         let mut pool = defaults.clone();
         name.clone_into(&mut pool.name);
-        let own = raw.own;
+        let mut own = raw.own;
+        set_text(&mut pool.user, own.user.take());
+        self.password(&mut pool, config, &mut own);
         if let Some(List(mut names)) = own.host {
             if names.is_empty() {
                 names.push(String::new());
@@ -334,7 +337,6 @@ impl Resolver<'_, '_> {
         set(&mut pool.load_balance_hosts, own.load_balance_hosts);
         set(&mut pool.port, own.port);
         set_text(&mut pool.dbname, own.dbname);
-        set_text(&mut pool.user, own.user);
         set_text(&mut pool.connect_query, own.connect_query);
         set_text(&mut pool.auth_user, own.auth_user);
         set_text(&mut pool.auth_query, own.auth_query);
@@ -361,12 +363,6 @@ impl Resolver<'_, '_> {
         }
         cache::settings(&mut pool.cache, raw_cache);
 
-        // As in PgBouncer, a forced user without a password here has the one of its own entry.
-        let listed = pool.user.as_ref().and_then(|user| config.users.get(user));
-        pool.password = match own.password {
-            Some(source) => self.secret(&["pools", name, "password"], source),
-            None => listed.and_then(|user| user.secret.clone()),
-        };
         // The same for the one who follows writes made elsewhere.
         let has_feed = pool.cache.invalidation != Invalidation::Ttl;
         let feed = &mut pool.cache.feed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, PeerId, TlsProtocols, User};
+use super::{Config, Database, PasswordSource, PeerId, TlsProtocols, User};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,9 @@ pub(super) const KEYS: &[Key] = &[
         let timeout = c.listen.tcp_user_timeout.unwrap_or_default();
         timeout.as_millis().to_string()
     }),
+    live("general", "proxy_protocol", |c| {
+        join(c.listen.proxy_protocol.iter().map(|n| n.to_string()))
+    }),
     fixed("general", "workers", |c| c.workers.to_string()),
     live("general", "max_client_conn", |c| {
         c.max_client_conn.to_string()
@@ -345,6 +348,18 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("port", |d| d.port.to_string()),
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
+    named("password_command", |d| match &d.password_source {
+        Some(PasswordSource::Command { command, .. }) => format!("{command:?}"),
+        _ => String::new(),
+    }),
+    named("password_file", |d| match &d.password_source {
+        Some(PasswordSource::File(path)) => path.display().to_string(),
+        _ => String::new(),
+    }),
+    named("password_refresh", |d| match &d.password_source {
+        Some(PasswordSource::Command { refresh, .. }) => seconds(*refresh),
+        _ => String::new(),
+    }),
     named("connect_query", |d| text(&d.connect_query)),
     named("auth_user", |d| text(&d.auth_user)),
     named("auth_query", |d| text(&d.auth_query)),

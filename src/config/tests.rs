@@ -192,6 +192,25 @@ fn the_example_is_right_with_every_setting_in_force() {
             _ => line,
         })
         .collect();
+    // A pool's password comes from one place.
+    let with = |place: &[&str]| {
+        let places = [
+            "password",
+            "password_command",
+            "password_file",
+            "password_refresh",
+        ];
+        let is_other = |line: &&str| {
+            let key = line.split(" = ").next().unwrap_or_default();
+            places.contains(&key) && !place.contains(&key) && !line.contains("change-me")
+        };
+        let lines: Vec<&str> = text
+            .iter()
+            .copied()
+            .filter(|line| !is_other(line))
+            .collect();
+        lines.join("\n")
+    };
     let mut machine = Fake::default();
     for path in [
         "/run/secrets/app",
@@ -201,9 +220,17 @@ fn the_example_is_right_with_every_setting_in_force() {
     ] {
         machine.files.insert(path, "text");
     }
-    let config = parse_on(&text.join("\n"), &machine).expect("every line is right");
-    assert_eq!(config.databases["app"].server_tls.mode, SslMode::VerifyFull);
-    assert_eq!(config.users["app"].max_user_connections, 30);
+    for place in [
+        &["password"][..],
+        &["password_command", "password_refresh"],
+        &["password_file"],
+    ] {
+        let config = parse_on(&with(place), &machine).expect("every line is right");
+        let app = &config.databases["app"];
+        assert_eq!(app.server_tls.mode, SslMode::VerifyFull);
+        assert_eq!(config.users["app"].max_user_connections, 30);
+        assert_eq!(app.password.is_some(), place == ["password"]);
+    }
 }
 
 #[test]

@@ -24,8 +24,10 @@ use crate::cache::space::Space;
 use crate::client::info::Clock;
 use crate::config::{FeedSettings, Invalidation};
 use crate::pool::Pool;
+use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, Endpoint, LoginRequest};
+use crate::server::password::Passwords;
 use wire::FeedWire;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -47,6 +49,7 @@ struct Running {
     task: JoinHandle<()>,
     what: What,
     endpoint: Arc<Endpoint>,
+    passwords: Option<Arc<Passwords>>,
     space: Arc<Space>,
 }
 
@@ -64,6 +67,8 @@ struct Job {
     space: Arc<Space>,
     endpoint: Arc<Endpoint>,
     what: What,
+    /// Of the user in `what`, if its password changes.
+    passwords: Option<Arc<Passwords>>,
     clock: Clock,
 }
 
@@ -98,7 +103,13 @@ impl Feeds {
             // Any of the pools that lead there will do, so one that is as before does.
             let is_same = |r: &Running| {
                 let mut jobs = jobs.iter();
-                jobs.any(|j| j.what == r.what && is_same_way(&j.endpoint, &r.endpoint))
+                jobs.any(|j| {
+                    let same_passwords = match (&j.passwords, &r.passwords) {
+                        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                        (a, b) => a.is_none() && b.is_none(),
+                    };
+                    j.what == r.what && same_passwords && is_same_way(&j.endpoint, &r.endpoint)
+                })
             };
             let goes_on = |r: &Running| is_same(r) && !r.task.is_finished();
             if running.get(name).is_some_and(goes_on) {
@@ -109,6 +120,7 @@ impl Feeds {
             let new = Running {
                 what: job.what.clone(),
                 endpoint: Arc::clone(&job.endpoint),
+                passwords: job.passwords.clone(),
                 space: Arc::clone(&job.space),
                 task: tokio::spawn(run(job.clone())),
             };
@@ -143,6 +155,9 @@ fn wanted(pools: &[Arc<Pool>], clock: Clock) -> HashMap<Box<str>, Vec<Job>> {
         }
         let database = settings.database.dbname.as_deref();
         let mut feed = of_cache.feed.clone();
+        // Without a user and a password of its own it is the pool's.
+        let is_pools = feed.user.is_none() && feed.password.is_none();
+        let passwords = pool.passwords().filter(|_| is_pools);
         feed.user = feed.user.or_else(|| settings.database.user.clone());
         let what = What {
             kind: of_cache.invalidation,
@@ -153,6 +168,7 @@ fn wanted(pools: &[Arc<Pool>], clock: Clock) -> HashMap<Box<str>, Vec<Job>> {
             space: Arc::clone(&cache.space),
             endpoint: pool.endpoint(),
             what,
+            passwords,
             clock,
         };
         wanted
@@ -226,20 +242,36 @@ impl Job {
             relations = self.space.follow.coverage(), "writes made elsewhere are followed");
     }
 
-    async fn connect(&self, parameters: &[(String, String)]) -> Result<FeedWire, FeedError> {
+    async fn connect(&self, replication: Replication) -> Result<FeedWire, FeedError> {
         let settings = &self.what.settings;
-        let credentials = settings.password.clone();
-        let credentials = credentials.map_or(Credentials::None, Credentials::Secret);
         let user = settings.user.as_deref().unwrap_or_default();
         let login = LoginRequest {
             user,
             database: &self.what.database,
             application_name: Some("pgweir cache feed"),
-            parameters,
-            credentials: &credentials,
+            replication,
+            parameters: &[],
+            credentials: &Credentials::None,
             protocol_minor: 0,
         };
-        let connected = crate::server::connect::connect(&self.endpoint, &login).await?;
+        let connect = |credentials: Credentials| {
+            let login = login.clone();
+            async move {
+                let login = LoginRequest {
+                    credentials: &credentials,
+                    ..login
+                };
+                crate::server::connect::connect(&self.endpoint, &login).await
+            }
+        };
+        let connected = match &self.passwords {
+            Some(passwords) => passwords.connect_with(connect).await?,
+            None => {
+                let credentials = settings.password.clone();
+                let credentials = credentials.map_or(Credentials::None, Credentials::Secret);
+                connect(credentials).await?
+            }
+        };
         Ok(FeedWire::new(connected))
     }
 }

@@ -14,6 +14,7 @@ use super::relations::{INHERITS, Relations, cover};
 use super::wire::{FeedWire, Message};
 use super::{FeedError, Job, LOOK_AGAIN};
 use crate::cache::Oid;
+use crate::protocol::startup::Replication;
 use crate::server::connect::wire::{take_cstr, take_u32};
 
 /// What a notification says.
@@ -35,7 +36,7 @@ struct Notification<'a> {
 }
 
 pub(super) async fn follow(job: &Job) -> Result<Infallible, FeedError> {
-    let mut wire = job.connect(&[]).await?;
+    let mut wire = job.connect(Replication::None).await?;
     let channel = &job.what.settings.channel;
     wire.query(&format!("listen {}", quoted_name(channel)))
         .await?;

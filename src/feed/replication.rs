@@ -24,6 +24,7 @@ use super::{FeedError, Job, LOOK_AGAIN};
 use crate::cache::Oid;
 use crate::cache::space::Space;
 use crate::protocol::encode;
+use crate::protocol::startup::Replication;
 
 /// The first version whose pgoutput passes on messages (`pg_logical_emit_message`).
 const MESSAGES_SINCE: u32 = 14;
@@ -116,9 +117,8 @@ pub(super) async fn follow(job: &Job) -> Result<Infallible, FeedError> {
 
 impl Lines {
     async fn open(job: &Job) -> Result<Lines, FeedError> {
-        let replication = [("replication".to_owned(), "database".to_owned())];
-        let stream = job.connect(&replication).await?;
-        let side = job.connect(&[]).await?;
+        let stream = job.connect(Replication::Logical).await?;
+        let side = job.connect(Replication::None).await?;
         let slot = format!(
             "pgweir_cache_{}_{:08x}",
             std::process::id(),

@@ -30,7 +30,8 @@ use crate::pool::moving::Arrival;
 use crate::pool::registry::pausing::Holds;
 use crate::pool::{Origin, Pool};
 use crate::protocol::encode::{self, Severity};
-use crate::protocol::{sqlstate, startup};
+use crate::protocol::sqlstate;
+use crate::protocol::startup::{self, Replication};
 use crate::server::auth::Credentials;
 use crate::session::portable::{Known, UnknownStatement};
 
@@ -328,6 +329,7 @@ impl Taker {
             peer: client.peer,
             local: client.local,
             tls: false,
+            replication: Replication::None,
         };
         let info = Arc::new(ClientInfo::connected_at(identity, time(client.connected)));
         if !door.directory.enter_again(&info) {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::budget::Permit;
+use crate::protocol::startup::Replication;
+use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, LoginRequest};
 use crate::server::{Activity, Identity, Server, ServerInfo};
 use crate::worker::Home;
@@ -92,8 +94,10 @@ fn jitter(delay: Duration, now: Instant) -> Duration {
 }
 
 impl Pool {
-    /// Starts as many logins as waiting clients need and limits allow.
+    /// Starts as many logins as waiting clients need and limits allow, after those who wait for a
+    /// connection of their own have got their places.
     pub fn connect_more(self: &Arc<Pool>) {
+        self.give_places();
         let now = Instant::now();
         let patience = self.settings.load().database.server.login_retry;
         let minimum = self.minimum();
@@ -117,7 +121,9 @@ impl Pool {
         // A pool that has connections still serves, only more slowly.
         let wakers = {
             let mut core = self.core.lock();
-            if core.counts(Instant::now()).lent > 0 {
+            let counts = core.counts(Instant::now());
+            // What is one client's own serves nobody else.
+            if counts.lent > counts.own {
                 return;
             }
             core.fail_waiters()
@@ -136,7 +142,7 @@ impl Pool {
         let health = self.health.lock();
         let failing = health.failing.as_ref()?;
         Some(match &*failing.error {
-            ConnectError::Server(e) => Outage {
+            ConnectError::Server(e) | ConnectError::PasswordRefused(e) => Outage {
                 code: e.code.clone(),
                 message: e.message.clone(),
             },
@@ -149,7 +155,9 @@ impl Pool {
 
     /// Whether the server answers, as far as is known.
     pub fn is_reachable(&self) -> bool {
-        let unreachable = |f: &Failing| f.error.is_transient();
+        let unreachable = |f: &Failing| {
+            f.error.is_transient() && !matches!(*f.error, ConnectError::PasswordRefused(_))
+        };
         if !self.health.lock().failing.as_ref().is_some_and(unreachable) {
             return true;
         }
@@ -173,10 +181,10 @@ impl Pool {
             Err(budget) => {
                 tracing::debug!(pool = ?self, limit = budget.name, "no server connection allowed");
                 self.core.lock().connect_failed();
-                return;
+                return self.give_places();
             }
         };
-        match self.log_in(permit).await {
+        match self.log_in(permit, Replication::None, &[]).await {
             Ok(server) => {
                 self.health.lock().failing = None;
                 let index = Home::Control.index(self.shared.workers);
@@ -194,6 +202,7 @@ impl Pool {
 
     fn connecting_failed(self: &Arc<Pool>, error: ConnectError) {
         self.core.lock().connect_failed();
+        self.give_places();
         let error = Arc::new(error);
         let now = Instant::now();
         let (since, attempts, delay) = self.health.lock().failed(now, Arc::clone(&error));
@@ -208,31 +217,59 @@ impl Pool {
         }
     }
 
-    async fn log_in(&self, permit: Permit) -> Result<Server, ConnectError> {
+    /// Makes a connection, with further startup parameters behind the pool's own.
+    pub(super) async fn log_in(
+        &self,
+        permit: Permit,
+        replication: Replication,
+        parameters: &[(String, String)],
+    ) -> Result<Server, ConnectError> {
         let generation = self.generation.load(Ordering::Relaxed);
         let settings = self.settings.load_full();
         let endpoints = self.endpoints.load_full();
-        let credentials = self.credentials.lock().clone();
         let database = settings.database.dbname.as_deref();
+        let parameters = [&settings.database.parameters[..], parameters].concat();
         let request = LoginRequest {
             user: &self.user,
             database: database.unwrap_or(&self.database),
             application_name: None,
-            parameters: &settings.database.parameters,
-            credentials: &credentials,
+            replication,
+            parameters: &parameters,
+            credentials: &Credentials::None,
             protocol_minor: 0,
         };
-        let (established, endpoint) = endpoints.connect(&request).await?;
+        let endpoints = &endpoints;
+        let connect = |credentials: Credentials| {
+            let request = request.clone();
+            async move {
+                let request = LoginRequest {
+                    credentials: &credentials,
+                    ..request
+                };
+                endpoints.connect(&request).await
+            }
+        };
+        let (established, endpoint) = match self.passwords() {
+            Some(passwords) => passwords.connect_with(connect).await?,
+            None => {
+                let credentials = self.credentials.lock().clone();
+                connect(credentials).await?
+            }
+        };
         let identity = Identity {
             id: self.shared.new_id(),
             database: Arc::clone(&self.database),
             user: Arc::clone(&self.user),
             host: endpoint.host.clone(),
+            replication,
         };
         let info = ServerInfo::new(identity, &established);
         let prepared = settings.database.max_prepared_statements;
         let mut server = Server::new(established, info, endpoint, prepared, generation, permit);
-        if let Some(query) = &settings.database.connect_query {
+        // A WAL sender understands little SQL, or none.
+        if let Some(query) = &settings.database.connect_query
+            && replication == Replication::None
+        {
             server
                 .simple(query)
                 .await

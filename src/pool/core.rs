@@ -13,6 +13,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub mod places;
+
 /// What bounds the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -60,6 +62,8 @@ enum Slot<S, W> {
     Free,
     Waiting { waker: W, since: Instant },
     Granted(S),
+    WaitingForPlace { waker: W, since: Instant },
+    Place,
     Failed,
 }
 
@@ -74,7 +78,10 @@ struct Idle<S> {
 pub struct Counts {
     pub idle: usize,
     pub lent: usize,
+    /// Of those that are lent: the connections that are one client's own, and places for such.
+    pub own: usize,
     pub connecting: usize,
+    /// For a connection or for a place.
     pub waiting: usize,
     pub longest_wait: Duration,
 }
@@ -99,6 +106,11 @@ pub struct Core<S, W> {
     lent: usize,
     connecting: usize,
     waiting: usize,
+    /// Oldest first. May hold tickets that were cancelled.
+    places: VecDeque<Ticket>,
+    waiting_for_place: usize,
+    /// Places that are given; they count as lent, too.
+    own: usize,
     /// Nobody is given anything, and nothing is connected.
     held: bool,
 }
@@ -116,6 +128,9 @@ impl<S, W: Clone> Core<S, W> {
             lent: 0,
             connecting: 0,
             waiting: 0,
+            places: VecDeque::new(),
+            waiting_for_place: 0,
+            own: 0,
             held: false,
         }
     }
@@ -160,10 +175,15 @@ impl<S, W: Clone> Core<S, W> {
             self.lent += 1;
             return Checkout::Ready(server);
         }
-        if self.limits.max_queue > 0 && self.waiting >= self.limits.max_queue {
+        if self.is_queue_full() {
             return Checkout::Refused;
         }
         Checkout::Wait(self.wait(home, now, waker))
+    }
+
+    fn is_queue_full(&self) -> bool {
+        let waiting = self.waiting + self.waiting_for_place;
+        self.limits.max_queue > 0 && waiting >= self.limits.max_queue
     }
 
     /// A place in the queue, full or not: for a client whose connection is only being checked.
@@ -236,7 +256,8 @@ impl<S, W: Clone> Core<S, W> {
                 Slot::Granted(server) => Granted::Server(server),
                 _ => Granted::Failed,
             },
-            Some(Slot::Free) | None => Granted::Failed,
+            // Used up, or a ticket for a place.
+            Some(Slot::Free | Slot::WaitingForPlace { .. } | Slot::Place) | None => Granted::Failed,
         }
     }
 
@@ -250,6 +271,14 @@ impl<S, W: Clone> Core<S, W> {
                 None
             }
             Slot::Granted(server) => Some(server),
+            Slot::WaitingForPlace { .. } => {
+                self.waiting_for_place -= 1;
+                None
+            }
+            Slot::Place => {
+                self.give_back_place();
+                None
+            }
             Slot::Failed | Slot::Free => None,
         }
     }
@@ -419,9 +448,10 @@ impl<S, W: Clone> Core<S, W> {
         Counts {
             idle: self.idle_count,
             lent: self.lent,
+            own: self.own,
             connecting: self.connecting,
-            waiting: self.waiting,
-            longest_wait: self.longest_wait(now),
+            waiting: self.waiting + self.waiting_for_place,
+            longest_wait: self.longest_wait(now).max(self.longest_wait_for_place(now)),
         }
     }
 

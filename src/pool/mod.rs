@@ -10,6 +10,7 @@ mod hold;
 pub mod lease;
 pub mod maintain;
 pub mod moving;
+pub mod own;
 pub mod recycle;
 pub mod registry;
 pub mod settings;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 
 use self::budget::Budget;
@@ -32,6 +33,7 @@ use crate::dns::Resolver;
 use crate::server::auth::Credentials;
 use crate::server::connect::Endpoint;
 use crate::server::endpoints::Endpoints;
+use crate::server::password::Passwords;
 use crate::server::{Activity, Server};
 use crate::session::settings::Settings;
 use crate::session::statement::Registry;
@@ -126,6 +128,8 @@ pub struct Pool {
     endpoints: ArcSwap<Endpoints>,
     core: Mutex<Core<Box<Server>, Waker>>,
     credentials: Mutex<Credentials>,
+    /// Goes before the credentials.
+    passwords: ArcSwapOption<Passwords>,
     health: Mutex<connect::Health>,
     welcome: Mutex<welcome::Memory>,
     budgets: Arc<[Arc<Budget>]>,
@@ -155,6 +159,7 @@ pub struct NewPool {
     pub settings: PoolSettings,
     pub endpoints: Endpoints,
     pub credentials: Credentials,
+    pub passwords: Option<Arc<Passwords>>,
     pub budgets: Arc<[Arc<Budget>]>,
     pub servers: registry::ServerList,
     pub shared: Arc<Shared>,
@@ -172,6 +177,7 @@ impl Pool {
             settings: ArcSwap::from_pointee(new.settings),
             endpoints: ArcSwap::from_pointee(new.endpoints),
             credentials: Mutex::new(new.credentials),
+            passwords: ArcSwapOption::new(new.passwords),
             health: Mutex::new(connect::Health::default()),
             welcome: Mutex::new(welcome::Memory::default()),
             budgets: new.budgets,
@@ -318,9 +324,14 @@ impl Pool {
         server.info.set_activity(Activity::Idle, 0);
         let index = home.index(self.shared.workers);
         let mut core = self.core.lock();
-        if core.is_over_limit() {
+        let too_many = match (core.is_over_limit(), core.wants_place()) {
+            (true, _) => Some("over the pool's size"),
+            (_, true) => Some(own::EVICTED),
+            _ => None,
+        };
+        if let Some(why) = too_many {
             drop(core);
-            return self.discard(server, "over the pool's size");
+            return self.discard(server, why);
         }
         let woken = core.release(index, server, now);
         drop(core);
@@ -357,10 +368,15 @@ impl Pool {
         self.shard(Home::Control).discards.add(1);
         self.log_closing(&server, why);
         drop(server);
+        self.core.lock().lost();
+        self.room_made();
+    }
+
+    /// There is room for a connection: those who wait get it.
+    fn room_made(self: &Arc<Pool>) {
         let wanted = {
-            let mut core = self.core.lock();
-            core.lost();
-            core.waiting() > 0
+            let core = self.core.lock();
+            core.waiting() > 0 || core.wants_place()
         };
         if wanted {
             self.connect_more();
@@ -391,7 +407,8 @@ impl Pool {
     pub fn close(self: &Arc<Pool>) {
         self.closed.store(true, Ordering::Relaxed);
         self.reconnect();
-        let waiting = self.core.lock().fail_waiters();
+        let mut waiting = self.core.lock().fail_waiters();
+        waiting.extend(self.core.lock().fail_places());
         waiting.into_iter().for_each(Waker::wake);
     }
 
@@ -432,6 +449,15 @@ impl Pool {
             self.welcome.lock().forget();
             self.reconnect();
         }
+    }
+
+    /// Where the server user's password comes from, if it changes.
+    pub fn passwords(&self) -> Option<Arc<Passwords>> {
+        self.passwords.load_full()
+    }
+
+    pub fn set_passwords(&self, passwords: Option<Arc<Passwords>>) {
+        self.passwords.store(passwords);
     }
 
     /// What a client's login has proved can be used for the server, too.

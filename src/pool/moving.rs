@@ -11,6 +11,7 @@ use crate::auth::scram::ScramKeys;
 use crate::auth::secret::Secret;
 use crate::config::Host;
 use crate::net::stream::{Socket, Stream};
+use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::Address;
 use crate::server::{Activity, Identity, Made, Server, ServerInfo};
@@ -73,6 +74,7 @@ impl Pool {
             database: Arc::clone(&self.database),
             user: Arc::clone(&self.user),
             host: arrival.host,
+            replication: Replication::None,
         };
         let made = Made {
             peer: arrival.peer,

@@ -17,6 +17,7 @@ use crate::server::ServerInfo;
 use crate::server::auth::{Credentials, KeyCache};
 use crate::server::connect::{Endpoint, Keepalive};
 use crate::server::endpoints::Endpoints;
+use crate::server::password::Passwords;
 
 pub mod pausing;
 
@@ -74,6 +75,8 @@ struct Inner {
     by_user: HashMap<Arc<str>, Arc<Budget>>,
     /// SCRAM keys by (database entry), so that a login storm derives each once.
     scram_keys: HashMap<String, Arc<KeyCache>>,
+    /// By database entry, for all its pools.
+    passwords: HashMap<String, Arc<Passwords>>,
     caches: Arc<Caches>,
     holds: Holds,
 }
@@ -95,6 +98,7 @@ impl Pools {
                 by_database: HashMap::new(),
                 by_user: HashMap::new(),
                 scram_keys: HashMap::new(),
+                passwords: HashMap::new(),
                 caches: Arc::new(caches),
                 holds: Holds::default(),
                 config,
@@ -144,6 +148,7 @@ impl Pools {
         let pool = Pool::new(NewPool {
             endpoints: inner.endpoints(database),
             credentials: inner.credentials(database, &server_user),
+            passwords: inner.passwords(database, &server_user),
             budgets: inner.budgets(&key.0, database, &server_user),
             settings,
             database: Arc::clone(&key.0),
@@ -245,6 +250,7 @@ impl Pools {
                     || b.port != database.port
                     || b.dbname != database.dbname
                     || b.password != database.password
+                    || b.password_source != database.password_source
                     || b.server_tls != database.server_tls
                     || b.parameters != database.parameters
             });
@@ -264,6 +270,7 @@ impl Pools {
             drop(before);
             let settings = PoolSettings::new(&database, inner.user(&pool.user), &config.log, cache);
             pool.offer_credentials(inner.credentials(&database, &pool.user));
+            pool.set_passwords(inner.passwords(&database, &pool.user));
             pool.apply(settings, inner.endpoints(&database), moved);
         }
         drop(inner);
@@ -334,6 +341,25 @@ impl Inner {
             .filter(|_| database.user.as_deref() == Some(user));
         let secret = of_database.or_else(|| self.user(user).secret.clone());
         secret.map_or(Credentials::None, Credentials::Secret)
+    }
+
+    /// What is known of them outlives a change of the configuration that is not about them.
+    fn passwords(&mut self, database: &Database, user: &str) -> Option<Arc<Passwords>> {
+        let Some(source) = &database.password_source else {
+            self.passwords.remove(&database.name);
+            return None;
+        };
+        if database.user.as_deref() != Some(user) {
+            return None;
+        }
+        let known = self.passwords.get(&database.name);
+        if let Some(same) = known.filter(|known| known.source() == source) {
+            return Some(Arc::clone(same));
+        }
+        let new = Arc::new(Passwords::new(source.clone()));
+        self.passwords
+            .insert(database.name.clone(), Arc::clone(&new));
+        Some(new)
     }
 
     fn budgets(

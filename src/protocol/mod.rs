@@ -6,8 +6,10 @@
 //! opaque bytes.
 
 pub mod backend;
+pub mod boundaries;
 pub mod encode;
 pub mod frame;
 pub mod frontend;
+pub mod proxy;
 pub mod sqlstate;
 pub mod startup;

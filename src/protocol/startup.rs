@@ -36,13 +36,44 @@ pub struct Startup {
     pub user: String,
     /// The user's name if the client did not say.
     pub database: String,
-    /// The client wants a replication connection, physical or logical.
-    pub replication: bool,
+    pub replication: Replication,
     /// Settings in the order in which the server applies them, the last of a name counting: those
     /// in `options` come first, so that a parameter of its own goes before them.
     pub parameters: Vec<(String, String)>,
     /// How many of them come from `options`.
     pub from_options: usize,
+}
+
+/// Whether a connection is to a WAL sender (PostgreSQL docs, "Streaming Replication Protocol").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Replication {
+    /// An ordinary connection.
+    #[default]
+    None,
+    /// To one of a database.
+    Logical,
+    /// To one of the whole server, which has no database.
+    Physical,
+}
+
+impl Replication {
+    /// As the console names it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Replication::None => "none",
+            Replication::Logical => "logical",
+            Replication::Physical => "physical",
+        }
+    }
+
+    /// The startup parameter that asks for it.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Replication::None => "no",
+            Replication::Logical => "database",
+            Replication::Physical => "yes",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +161,7 @@ fn startup(version: u32, rest: &[u8]) -> Result<Startup, StartupError> {
         negotiate: None,
         user: String::new(),
         database: String::new(),
-        replication: false,
+        replication: Replication::None,
         parameters: Vec::new(),
         from_options: 0,
     };
@@ -180,15 +211,17 @@ fn string(bytes: &[u8]) -> Result<(&str, &[u8]), StartupError> {
 
 /// `database` (logical replication), or a boolean as the server reads them: any beginning of a word
 /// that is no other's, in any case.
-fn replication(value: &str) -> Result<bool, StartupError> {
+fn replication(value: &str) -> Result<Replication, StartupError> {
     let word = value.to_ascii_lowercase();
     let is_one_of = |words: [&str; 4]| {
         !matches!(&*word, "" | "o") && words.iter().any(|known| known.starts_with(&*word))
     };
-    if value == "database" || is_one_of(["true", "yes", "on", "1"]) {
-        Ok(true)
+    if value == "database" {
+        Ok(Replication::Logical)
+    } else if is_one_of(["true", "yes", "on", "1"]) {
+        Ok(Replication::Physical)
     } else if is_one_of(["false", "no", "off", "0"]) {
-        Ok(false)
+        Ok(Replication::None)
     } else {
         Err(StartupError::Replication(value.to_owned()))
     }

@@ -16,6 +16,7 @@ use crate::config::{Host, SslMode};
 use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls_client::{self, TlsClient};
+use crate::protocol::startup::Replication;
 use crate::server::auth::{Credentials, KeyCache};
 
 pub(crate) mod dial;
@@ -69,7 +70,9 @@ pub struct LoginRequest<'a> {
     pub user: &'a str,
     pub database: &'a str,
     pub application_name: Option<&'a str>,
-    /// Further startup parameters; `user` and `database` are refused here.
+    /// Whether it is to be a connection to a WAL sender.
+    pub replication: Replication,
+    /// Further startup parameters; what has a field of its own is refused here.
     pub parameters: &'a [(String, String)],
     pub credentials: &'a Credentials,
     /// Highest minor version of protocol 3 to ask for: 0, or 2 for long cancel keys. A server

@@ -1,4 +1,4 @@
-//! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`]), what pgweir says on
+//! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`], [`password`]), what pgweir says on
 //! it for itself ([`dialogue`]), and how its running query is cancelled ([`cancel`]).
 
 pub mod auth;
@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod connect;
 pub mod dialogue;
 pub mod endpoints;
+pub mod password;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use crate::config::Host;
 use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::pool::budget::Permit;
+use crate::protocol::startup::Replication;
 use crate::session::reported::Reported;
 use crate::session::server::ServerState;
 use crate::worker::Home;
@@ -65,6 +67,7 @@ pub struct ServerInfo {
     pub peer: Address,
     pub local: Address,
     pub tls: bool,
+    pub replication: Replication,
     pub backend_pid: i32,
     pub connected: SystemTime,
     activity: AtomicU8,
@@ -243,6 +246,7 @@ pub struct Identity {
     pub database: Arc<str>,
     pub user: Arc<str>,
     pub host: Host,
+    pub replication: Replication,
 }
 
 /// How a connection was made.
@@ -277,6 +281,7 @@ impl ServerInfo {
             tls: made.tls,
             backend_pid: made.backend_pid,
             connected: made.connected,
+            replication: identity.replication,
             activity: AtomicU8::new(activity as u8),
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),

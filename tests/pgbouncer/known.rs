@@ -260,8 +260,8 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         groups: &["startup"],
         bouncer: "error FATAL 08P01 unsupported startup parameter: replication",
-        weir: "error FATAL 0A000 replication connections are not supported",
-        why: "what it means is said",
+        weir: "error FATAL 42501 must be superuser or replication role to start walsender",
+        why: "replication connections, as in PgBouncer from 1.23; here it is the server who objects",
     },
     Difference {
         groups: &["startup"],

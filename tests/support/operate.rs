@@ -215,3 +215,14 @@ fn interpreter() -> PathBuf {
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
+
+/// A client program of PostgreSQL 15.
+pub fn postgres_tool(name: &str) -> Command {
+    let mut command = Command::new(super::postgres_bin(15).join(name));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("PG") && !name.starts_with("PGWEIR") {
+            command.env_remove(name);
+        }
+    }
+    command
+}

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Connections, Hba, Method, Name, Network, Rule};
+use super::{Connections, Hba, Method, Name, Rule};
 use crate::auth::ldap::LdapOptions;
+use crate::net::network::Network;
 
 /// A word; a quoted one is a name, whatever it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,15 +111,16 @@ fn rule(
         Connections::Local => None,
         _ => {
             let address = &one(next("the address")?)?.text;
-            Some(match address.parse::<IpAddr>() {
+            match address.parse::<IpAddr>() {
                 // The mask is a column of its own.
                 Ok(ip) => {
                     let mask = &one(next("the mask")?)?.text;
                     let mask: IpAddr = mask.parse().map_err(|_| format!("{mask:?} is no mask"))?;
-                    masked(ip, mask).ok_or("address and mask are of different kinds")?
+                    let network = Network::masked(ip, mask);
+                    Some(network.ok_or("address and mask are of different kinds")?)
                 }
                 Err(_) => network(address)?,
-            })
+            }
         }
     };
     let word = one(next("the method")?)?;
@@ -188,48 +190,15 @@ fn names(
     Ok(names)
 }
 
-/// `all` or `ADDRESS/BITS`.
-fn network(text: &str) -> Result<Network, String> {
+/// `all`, which is any, or `ADDRESS/BITS`.
+fn network(text: &str) -> Result<Option<Network>, String> {
     if text == "all" {
-        return Ok(Network::Any);
+        return Ok(None);
     }
     let unknown =
         || format!("{text:?} is no address with a mask; names of hosts are not supported");
-    let (ip, bits) = text.split_once('/').ok_or_else(unknown)?;
-    let ip: IpAddr = ip.parse().map_err(|_| unknown())?;
-    let bits: u32 = bits.parse().map_err(|_| unknown())?;
-    let network = match ip {
-        IpAddr::V4(ip) if bits <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            Network::V4 {
-                base: u32::from(ip) & mask,
-                mask,
-            }
-        }
-        IpAddr::V6(ip) if bits <= 128 => {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            Network::V6 {
-                base: u128::from(ip) & mask,
-                mask,
-            }
-        }
-        _ => return Err(unknown()),
-    };
-    Ok(network)
-}
-
-fn masked(ip: IpAddr, mask: IpAddr) -> Option<Network> {
-    match (ip, mask) {
-        (IpAddr::V4(ip), IpAddr::V4(mask)) => Some(Network::V4 {
-            base: u32::from(ip) & u32::from(mask),
-            mask: mask.into(),
-        }),
-        (IpAddr::V6(ip), IpAddr::V6(mask)) => Some(Network::V6 {
-            base: u128::from(ip) & u128::from(mask),
-            mask: mask.into(),
-        }),
-        _ => None,
-    }
+    let network = text.contains('/').then(|| text.parse().ok()).flatten();
+    network.map(Some).ok_or_else(unknown)
 }
 
 fn method(text: &str, connections: Connections, options: &str) -> Result<Method, String> {

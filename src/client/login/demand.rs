@@ -10,6 +10,7 @@ use crate::config::{AuthType, Config};
 use crate::net::stream::Stream;
 use crate::net::tls_server::peer_common_name;
 use crate::protocol::sqlstate;
+use crate::protocol::startup::Replication;
 use crate::server::connect::Address;
 
 /// What is asked of one client.
@@ -56,7 +57,7 @@ pub(super) fn demand(
         way,
         database: &startup.database,
         user: &startup.user,
-        replication: startup.replication,
+        replication: startup.replication == Replication::Physical,
     };
     let rejected = || Refusal::new(sqlstate::PROTOCOL_VIOLATION, "login rejected");
     let rule = config.auth.hba.rule(&asking).ok_or_else(rejected)?;

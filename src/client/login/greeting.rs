@@ -1,16 +1,17 @@
 //! The messages from AuthenticationOk to ReadyForQuery.
 
-use super::Entry;
+use crate::client::info::ClientInfo;
 use crate::protocol::encode;
+use crate::session::reported::Reported;
 
 /// What a client is told when it is let in.
-pub(super) fn introduction(entry: &Entry, message: &str) -> Vec<u8> {
+pub(super) fn introduction(info: &ClientInfo, reported: &Reported, message: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(encode::AUTHENTICATION_OK);
-    for (name, value) in entry.reported.entries() {
+    for (name, value) in reported.entries() {
         encode::parameter_status(&mut out, name, value);
     }
-    encode::backend_key_data(&mut out, entry.info.key.pid, entry.info.key.secret());
+    encode::backend_key_data(&mut out, info.key.pid, info.key.secret());
     if !message.is_empty() {
         encode::notice(&mut out, "00000", message, None);
     }

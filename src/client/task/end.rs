@@ -47,7 +47,7 @@ impl End {
     }
 
     /// What the client is told, if anything.
-    fn last_words(&self) -> Option<(SqlState, &str)> {
+    pub(in crate::client) fn last_words(&self) -> Option<(SqlState, &str)> {
         match self {
             End::Violation(v) => Some((v.code, &v.message)),
             End::Fatal(code, message) => Some((*code, message)),

@@ -336,12 +336,6 @@ impl Checks<'_, '_> {
         for dir in directories {
             socket_path(self.problems, &["pools", name, "host"], dir, pool.port);
         }
-        if pool.user.is_none() && self.problems.is_written(&["pools", name, "password"]) {
-            self.problems.add(
-                &["pools", name, "password"],
-                "belongs to a forced user: set user too, or move it to [users.NAME]",
-            );
-        }
         if pool.user.is_none() && self.config.auth.auth_type == AuthType::Any {
             self.problems.add(
                 &["pools", name, "user"],

@@ -138,6 +138,7 @@ fn listen() -> Listen {
         tcp_keepintvl: None,
         tcp_keepcnt: None,
         tcp_user_timeout: None,
+        proxy_protocol: Vec::new(),
     }
 }
 
@@ -151,6 +152,7 @@ fn database() -> Database {
         dbname: None,
         user: None,
         password: None,
+        password_source: None,
         pool_size: 20,
         min_pool_size: 0,
         reserve_pool_size: 0,

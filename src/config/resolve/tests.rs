@@ -455,3 +455,17 @@ fn the_shared_cache_is_checked_as_a_whole() {
         "it may have a password in it"
     );
 }
+
+#[test]
+fn load_balancers_are_networks() {
+    let config = right("[general]\nproxy_protocol = ['10.1.2.3/8', '::1']");
+    let networks = config.listen.proxy_protocol.iter().map(ToString::to_string);
+    assert_eq!(networks.collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    for text in ["localhost", "10.0.0.0/33", "all"] {
+        one_mistake(
+            &format!("[general]\nproxy_protocol = ['{text}']"),
+            "2: general.proxy_protocol: ",
+            "is no network such as",
+        );
+    }
+}

@@ -87,11 +87,12 @@ fn replication_is_a_boolean_or_database() {
         let packet = [b"user\0u\0replication\0", value.as_bytes(), b"\0\0"].concat();
         parse(V3, &packet).map(|s| s.replication)
     };
-    for yes in ["1", "t", "TRUE", "y", "ye", "on", "On", "database"] {
-        assert_eq!(wanted(yes), Ok(true), "{yes}");
+    for yes in ["1", "t", "TRUE", "y", "ye", "on", "On"] {
+        assert_eq!(wanted(yes), Ok(Replication::Physical), "{yes}");
     }
+    assert_eq!(wanted("database"), Ok(Replication::Logical));
     for no in ["0", "f", "False", "n", "no", "of", "OFF"] {
-        assert_eq!(wanted(no), Ok(false), "{no}");
+        assert_eq!(wanted(no), Ok(Replication::None), "{no}");
     }
     for odd in ["", "o", "Database", "2", "10", "yess", "data"] {
         let error = StartupError::Replication(odd.to_owned());

@@ -8,6 +8,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use crate::auth::scram_client::ScramError;
 use crate::config::SslMode;
 use crate::dns::cache::LookupError;
+use crate::server::password::PasswordError;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,12 @@ pub enum ConnectError {
     /// A startup parameter, user or database name that the protocol cannot carry.
     #[error("startup parameter \"{0}\" contains a NUL byte, is empty or is too long")]
     Parameter(String),
+    /// There is no password to log in with.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The server refuses a password that changes while pgweir runs.
+    #[error(transparent)]
+    PasswordRefused(Box<ServerError>),
     /// The server refused the login and said why.
     #[error(transparent)]
     Server(Box<ServerError>),
@@ -139,6 +146,8 @@ impl ConnectError {
             ConnectError::Resolve { .. }
             | ConnectError::Timeout { .. }
             | ConnectError::Lost(_)
+            | ConnectError::Password(_)
+            | ConnectError::PasswordRefused(_)
             | ConnectError::Auth(AuthError::Abandoned) => true,
             ConnectError::Connect { source, .. } => !matches!(
                 source.kind(),

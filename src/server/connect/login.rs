@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::error::{ConnectError, ProtocolError, ServerError};
 use super::wire::{Message, Wire, take_cstr, take_u32};
 use super::{LoginRequest, Session};
+use crate::protocol::startup::Replication;
 use crate::server::auth::{KeyCache, Prover};
 
 #[cfg(test)]
@@ -63,10 +64,13 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
 /// The whole StartupMessage. Names and values are checked: a NUL in one would let it continue as
 /// another parameter, an empty name would end the list.
 fn startup_message(request: &LoginRequest<'_>) -> Result<BytesMut, ConnectError> {
+    let replication = request.replication;
+    let replication = (replication != Replication::None).then(|| replication.parameter());
     let fixed = [
         ("user", Some(request.user)),
         ("database", Some(request.database)),
         ("application_name", request.application_name),
+        ("replication", replication),
     ];
     let fixed = fixed.into_iter().filter_map(|(n, v)| Some((n, v?)));
     let further = request.parameters.iter();
@@ -75,7 +79,7 @@ fn startup_message(request: &LoginRequest<'_>) -> Result<BytesMut, ConnectError>
     let refuse = |name: &str| ConnectError::Parameter(name.escape_debug().to_string());
     if let Some((name, _)) = further
         .clone()
-        .find(|(name, _)| ["", "user", "database"].contains(name))
+        .find(|(name, _)| ["", "user", "database", "replication"].contains(name))
     {
         return Err(refuse(name));
     }

@@ -107,6 +107,7 @@ async fn login(endpoint: &Endpoint) -> Result<Established, ConnectError> {
         user: "u",
         database: "d",
         application_name: None,
+        replication: Default::default(),
         parameters: &[],
         credentials: &plain("pencil"),
         protocol_minor: 0,

@@ -12,6 +12,7 @@ fn request(credentials: &Credentials) -> LoginRequest<'_> {
         user: "u",
         database: "d",
         application_name: None,
+        replication: Default::default(),
         parameters: &[],
         credentials,
         protocol_minor: 0,
@@ -88,6 +89,7 @@ fn startup_message_cannot_be_stretched() {
         ("", "", "x"),
         ("user", "user", "postgres"),
         ("database", "database", "x"),
+        ("replication", "replication", "database"),
         ("a\\0user", "a\0user", "x"),
         ("a", "a", "x\0user\0postgres"),
     ] {
