@@ -1,9 +1,8 @@
 //! The composition root: builds everything from the configuration, runs it, reloads it, ends it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,15 +11,14 @@ use sd_notify::NotifyState;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::admin::console::{Actions, Console, ShutdownMode};
+use crate::admin::console::Console;
 use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::elsewhere::Turns;
-use crate::client::info::{ClientInfo, Clock, Control};
+use crate::client::info::Clock;
 use crate::client::login::{self, ClientLimits, Door};
-use crate::client::task::{ClientParts, End, Farewell, Surroundings};
+use crate::client::task::{ClientParts, Surroundings};
 use crate::client::users::Users;
-use crate::config::reload;
 use crate::config::{Config, SslMode};
 use crate::dns::Resolver;
 use crate::dns::name_servers::NameServers;
@@ -36,13 +34,17 @@ use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
 
+mod leaving;
+mod remote;
 pub(crate) mod signals;
+mod watch;
 
+use leaving::{Leaving, drain, wait_for_clients};
+use remote::Remote;
+pub(in crate::app) use remote::reload_config;
 use signals::Signals;
 pub(crate) use signals::tell_systemd;
 
-/// How often deadlines are looked at.
-const SWEEP: Duration = Duration::from_millis(50);
 /// Password hashes computed at once.
 const HASHING: usize = 2;
 
@@ -167,9 +169,9 @@ async fn serve(
         door.surroundings.clock,
     ));
     tokio::spawn(Arc::clone(&door.pools.shared().resolver).watch_zones());
-    tokio::spawn(sweep(Arc::clone(&door)));
-    tokio::spawn(vacate(Arc::clone(&door)));
-    tokio::spawn(watch_users(Arc::clone(&door), Arc::clone(&set_log)));
+    tokio::spawn(watch::sweep(Arc::clone(&door)));
+    tokio::spawn(watch::vacate(Arc::clone(&door)));
+    tokio::spawn(watch::watch_users(Arc::clone(&door), Arc::clone(&set_log)));
     tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
     let write = match taker {
         Some(_) => PidFile::take_over,
@@ -310,217 +312,4 @@ fn build(
         }
     });
     Ok(door)
-}
-
-/// Wakes the clients whose deadline has passed.
-async fn sweep(door: Arc<Door>) {
-    let mut interval = tokio::time::interval(SWEEP);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        let now = door.surroundings.clock.millis(Instant::now());
-        door.directory.for_each(|client| {
-            if client.deadline() <= now {
-                client.request(Control::Deadline);
-            }
-        });
-    }
-}
-
-/// How often it is looked at who has a server connection that is to be closed.
-const VACATE: Duration = Duration::from_millis(100);
-
-/// Asks the clients to go whose server connections are to be closed (`server_fast_close`).
-async fn vacate(door: Arc<Door>) {
-    loop {
-        tokio::time::sleep(VACATE).await;
-        if !door.config.load().server_fast_close {
-            continue;
-        }
-        let servers = door.pools.servers();
-        let closing = servers.iter().filter(|server| server.is_closing());
-        let holders: HashSet<u64> = closing.map(|server| server.client()).collect();
-        if holders.is_empty() {
-            continue;
-        }
-        door.directory.for_each(|client| {
-            if holders.contains(&client.id) {
-                client.request(Control::Vacate);
-            }
-        });
-    }
-}
-
-/// How often the user list is looked at.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// Takes over the user list when its file changes, without a reload, as PgBouncer does.
-async fn watch_users(door: Arc<Door>, set_log: SetLog) {
-    let written = |door: &Door| {
-        let file = door.config.load().auth.file.clone()?;
-        let metadata = std::fs::metadata(&file).ok()?;
-        Some((file, metadata.modified().ok()?, metadata.len()))
-    };
-    let mut before = written(&door);
-    loop {
-        tokio::time::sleep(WATCH).await;
-        let now = written(&door);
-        if now == before {
-            continue;
-        }
-        before = now;
-        let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
-        let take_over = move || {
-            let set = door.set.lock();
-            let new = door.config.load().with_settings(&set)?;
-            apply_config(&door, &set_log, new)
-        };
-        match tokio::task::spawn_blocking(take_over).await {
-            Ok(Ok(_)) => tracing::info!("the user list has changed"),
-            Ok(Err(error)) => tracing::warn!("the user list has changed, but: {error}"),
-            Err(error) => tracing::error!(%error, "reading the user list failed"),
-        }
-    }
-}
-
-/// No new logins; clients go as their transactions end, and all go when the time is up.
-async fn drain(door: &Door) {
-    door.draining.store(true, Ordering::Relaxed);
-    let limit = door.config.load().shutdown_timeout;
-    tracing::info!(clients = door.directory.len(), ?limit, "shutting down");
-    let began = Instant::now();
-    while !door.directory.is_empty() && (limit.is_zero() || began.elapsed() < limit) {
-        // Each time, for those whose login was under way.
-        door.directory.for_each(|c| c.request(Control::Drain));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    cut_off(door).await;
-}
-
-async fn cut_off(door: &Door) {
-    door.directory.for_each(|c| c.request(Control::Kill));
-    let deadline = Instant::now() + Duration::from_millis(500);
-    while !door.directory.is_empty() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// No new logins; clients go when they like, and all go when the time is up.
-async fn wait_for_clients(door: &Door) {
-    door.draining.store(true, Ordering::Relaxed);
-    tracing::info!(
-        clients = door.directory.len(),
-        "shutting down when the last client is gone"
-    );
-    let limit = door.config.load().shutdown_timeout;
-    let began = Instant::now();
-    while !door.directory.is_empty() && (limit.is_zero() || began.elapsed() < limit) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    cut_off(door).await;
-}
-
-/// Reads the configuration again and applies what can change. Gives warnings.
-fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
-    let new = door.config.load().reload().map_err(|first| {
-        let all: Vec<String> = first.all().map(ToString::to_string).collect();
-        all.join("\n")
-    })?;
-    door.set.lock().clear();
-    apply_config(door, set_log, new)
-}
-
-fn apply_config(door: &Door, set_log: &SetLog, mut new: Config) -> Result<Vec<String>, String> {
-    let old = door.config.load_full();
-    let notes = new.notes();
-    let report = reload::diff(&old, &new);
-    reload::keep_fixed(&old, &mut new);
-    // Certificates are read again even if their names are the same.
-    let tls = tls_server(&new).map_err(|e| format!("{e:#}"))?;
-    let new = Arc::new(new);
-    door.pools
-        .apply(Arc::clone(&new))
-        .map_err(|e| e.to_string())?;
-    door.pools.open_minimum();
-    set_log(&new.log)?;
-    door.tls.store(tls);
-    door.peers.apply(&new);
-    door.limits.set_total(new.max_client_conn);
-    door.users.forget();
-    door.config.store(new);
-    tracing::info!(applied = ?report.applied, "configuration reloaded");
-    let keys = report.needs_restart.into_iter();
-    let kept = keys.map(|key| {
-        format!("{key} cannot change while pgweir runs; it keeps its value until a restart")
-    });
-    Ok(notes.into_iter().chain(kept).collect())
-}
-
-/// Takes clients off the list.
-#[derive(Debug)]
-struct Leaving {
-    directory: Arc<Directory>,
-    pools: Arc<Pools>,
-    departing: mpsc::UnboundedSender<ClientParts>,
-}
-
-impl Farewell for Leaving {
-    fn gone(&self, info: &ClientInfo, end: &End) {
-        self.directory.leave(info);
-        if self.pools.config().log.disconnections {
-            tracing::info!(client = info.id, database = %info.database, user = %info.user,
-                peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");
-        }
-    }
-
-    fn moves(&self, client: ClientParts) {
-        let info = Arc::clone(&client.info);
-        // Fails only at the end, when it is closed with everything else. First this: who finds
-        // nobody left must find the client on its way.
-        let _ = self.departing.send(client);
-        self.directory.leave(&info);
-    }
-}
-
-/// What the console can do to the process.
-struct Remote {
-    door: std::sync::Weak<Door>,
-    set_log: SetLog,
-    orders: mpsc::UnboundedSender<Order>,
-}
-
-impl std::fmt::Debug for Remote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Remote")
-    }
-}
-
-impl Actions for Remote {
-    fn reload(&self) -> Result<Vec<String>, String> {
-        match self.door.upgrade() {
-            Some(door) => reload_config(&door, &self.set_log),
-            None => Err("shutting down".to_owned()),
-        }
-    }
-
-    fn set(&self, key: &str, value: &str) -> Result<(), String> {
-        let door = self.door.upgrade().ok_or("shutting down")?;
-        let mut set = door.set.lock();
-        set.push((key.to_owned(), value.to_owned()));
-        let new = door.config.load().with_settings(&set);
-        let applied = new.and_then(|new| apply_config(&door, &self.set_log, new));
-        if applied.is_err() {
-            set.pop();
-        }
-        applied.map(drop)
-    }
-
-    fn shutdown(&self, mode: ShutdownMode) {
-        let order = match mode {
-            ShutdownMode::Immediate => Order::Now,
-            ShutdownMode::WaitForServers => Order::Drain,
-            ShutdownMode::WaitForClients => Order::WaitForClients,
-        };
-        let _ = self.orders.send(order);
-    }
 }

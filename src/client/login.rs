@@ -15,11 +15,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use super::cancel_key::CancelKey;
 use super::cancels::Cancels;
 use super::directory::Directory;
 use super::elsewhere::Turns;
-use super::info::{ClientIdentity, ClientInfo};
+use super::info::ClientInfo;
 use super::startup::{self, Opening};
 use super::task::{ClientParts, Surroundings};
 use super::users::Users;
@@ -45,12 +44,14 @@ use crate::worker::Workers;
 
 mod cancel;
 mod demand;
+mod entering;
 mod greeting;
 mod limits;
 mod prove;
 mod replication;
 mod settle;
 
+use entering::{asked_for, console_user, enter, operator};
 pub use limits::ClientLimits;
 use prove::{pass_on, prove};
 pub use settle::{own_timeouts, settle, settle_again};
@@ -416,33 +417,6 @@ async fn in_time<T>(pool: &Pool, step: impl Future<Output = T>) -> Result<T, Ref
     })
 }
 
-/// The client's parameters, as far as they count.
-fn asked_for(config: &Config, arrival: &Arrival) -> Vec<(String, String)> {
-    let rules = &config.startup;
-    let is_ignored = |name: &str| rules.ignored.iter().any(|n| name.eq_ignore_ascii_case(n));
-    let skipped = match is_ignored("options") {
-        true => arrival.startup.from_options,
-        false => 0,
-    };
-    let parameters = arrival.startup.parameters.iter().skip(skipped);
-    let mut parameters: Vec<_> = parameters
-        .filter(|(name, _)| !is_ignored(name))
-        .cloned()
-        .collect();
-    if rules.add_host {
-        let is_name = |name: &str| name.eq_ignore_ascii_case("application_name");
-        let before = parameters.iter().rfind(|(name, _)| is_name(name));
-        let before = before.map_or("app", |(_, value)| value).to_owned();
-        let peer = match &arrival.peer {
-            Address::Tcp(address) => address.to_string(),
-            Address::Unix(_) => "unix".to_owned(),
-        };
-        parameters.retain(|(name, _)| !is_name(name));
-        parameters.push(("application_name".to_owned(), format!("{before} - {peer}")));
-    }
-    parameters
-}
-
 fn unwelcome(error: WelcomeError) -> Refusal {
     match error {
         WelcomeError::Refused { code, message } => Refusal::new(SqlState::new(&code), message),
@@ -454,73 +428,4 @@ fn unwelcome(error: WelcomeError) -> Refusal {
         }
         error => Refusal::new(sqlstate::CONNECTION_FAILURE, error.to_string()),
     }
-}
-
-fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, Refusal> {
-    let is_admin = config.admin_users.iter().any(|u| u == user);
-    if !is_admin && !config.stats_users.iter().any(|u| u == user) {
-        return Err(Refusal::new(
-            sqlstate::INSUFFICIENT_PRIVILEGE,
-            "not allowed: the user is neither in admin_users nor in stats_users",
-        ));
-    }
-    Ok(ConsoleUser {
-        name: user.to_owned(),
-        is_admin,
-    })
-}
-
-/// What the console shows of who is there.
-fn operator(arrival: &Arrival, tls: bool) -> ClientInfo {
-    let startup = &arrival.startup;
-    let parameters = startup.parameters.iter().rev();
-    let mut names = parameters.filter(|(n, _)| n.eq_ignore_ascii_case("application_name"));
-    ClientInfo::new(ClientIdentity {
-        id: arrival.id,
-        // Nothing can be cancelled there.
-        key: CancelKey::new(0, [0; 32], 4, None),
-        database: "pgbouncer".into(),
-        user: startup.user.as_str().into(),
-        application_name: names.next().map(|(_, v)| v.as_str().into()),
-        peer: arrival.peer.clone(),
-        local: arrival.local.clone(),
-        tls,
-        replication: Replication::None,
-    })
-}
-
-fn enter(
-    door: &Door,
-    arrival: &Arrival,
-    parameters: &[(String, String)],
-    pool: &Pool,
-    tls: bool,
-) -> Result<Arc<ClientInfo>, Refusal> {
-    let startup = &arrival.startup;
-    let name = parameters.iter().rev();
-    let name = name
-        .clone()
-        .find(|(n, _)| n.eq_ignore_ascii_case("application_name"));
-    let identity = |key| ClientIdentity {
-        id: arrival.id,
-        key,
-        database: Arc::clone(&pool.database),
-        // Mostly the pool's own, which need not be stored again.
-        user: if *pool.user == *startup.user {
-            Arc::clone(&pool.user)
-        } else {
-            startup.user.as_str().into()
-        },
-        application_name: name.map(|(_, v)| v.as_str().into()),
-        peer: arrival.peer.clone(),
-        local: arrival.local.clone(),
-        tls,
-        replication: startup.replication,
-    };
-    let own = door.config.load().peering.id;
-    door.directory
-        .enter(startup.minor >= 2, own, |key| {
-            ClientInfo::new(identity(key))
-        })
-        .map_err(|e| Refusal::new(sqlstate::INTERNAL_ERROR, e.to_string()))
 }

@@ -268,29 +268,6 @@ impl ClientTask {
         }
     }
 
-    /// A client that is in no transaction goes, though it holds a server: to another process, or
-    /// because this one shuts down, or because its server connection is to be closed and must not
-    /// wait for it (`server_fast_close`).
-    fn leave_if_asked(&mut self) -> Option<Step> {
-        if !self.info.has_request() {
-            return None;
-        }
-        if self.moves() {
-            return Some(Step::Moved);
-        }
-        if self.info.is_requested(Control::Drain) && !self.may_move() {
-            return Some(Step::end(End::ShuttingDown));
-        }
-        if !self.info.take(Control::Vacate) {
-            return None;
-        }
-        let Phase::Attached(server) = &self.active.as_ref()?.phase else {
-            return None;
-        };
-        let outdated = server.info.is_closing();
-        outdated.then_some(Step::end(End::DatabaseGone))
-    }
-
     fn statement_mode_violation(&mut self) -> Option<Step> {
         let settings = self.active.as_ref()?.settings.as_deref()?;
         if settings.mode != PoolMode::Statement {

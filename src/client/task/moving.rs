@@ -1,7 +1,7 @@
 //! Going on in another process (see [`crate::handover`]): when a client can leave this one, and how
 //! one that has come begins.
 
-use super::{ClientTask, Phase};
+use super::{ClientTask, End, Phase, Step};
 use crate::client::info::Control;
 use crate::net::stream::{Socket, Stream};
 use crate::pool::Pool;
@@ -39,6 +39,29 @@ impl ClientTask {
         self.info.is_requested(Control::HandOver)
             && !self.stream.is_tls()
             && server.is_none_or(|stream| !stream.is_tls())
+    }
+
+    /// A client that is in no transaction goes, though it holds a server: to another process, or
+    /// because this one shuts down, or because its server connection is to be closed and must not
+    /// wait for it (`server_fast_close`).
+    pub(super) fn leave_if_asked(&mut self) -> Option<Step> {
+        if !self.info.has_request() {
+            return None;
+        }
+        if self.moves() {
+            return Some(Step::Moved);
+        }
+        if self.info.is_requested(Control::Drain) && !self.may_move() {
+            return Some(Step::end(End::ShuttingDown));
+        }
+        if !self.info.take(Control::Vacate) {
+            return None;
+        }
+        let Phase::Attached(server) = &self.active.as_ref()?.phase else {
+            return None;
+        };
+        let outdated = server.info.is_closing();
+        outdated.then_some(Step::end(End::DatabaseGone))
     }
 
     /// Leaves this process, if it is asked to and in the middle of nothing; says whether it has.

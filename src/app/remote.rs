@@ -1,0 +1,94 @@
+//! What the console, and a signal, can do to the process: another configuration, and the end.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Order, tls_server};
+use crate::admin::console::{Actions, ShutdownMode};
+use crate::client::login::Door;
+use crate::config::{Config, reload};
+use crate::telemetry::log::SetLog;
+
+/// What the console can do to the process.
+pub(super) struct Remote {
+    pub(super) door: std::sync::Weak<Door>,
+    pub(super) set_log: SetLog,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Remote")
+    }
+}
+
+impl Actions for Remote {
+    fn reload(&self) -> Result<Vec<String>, String> {
+        match self.door.upgrade() {
+            Some(door) => reload_config(&door, &self.set_log),
+            None => Err("shutting down".to_owned()),
+        }
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<(), String> {
+        let door = self.door.upgrade().ok_or("shutting down")?;
+        let mut set = door.set.lock();
+        set.push((key.to_owned(), value.to_owned()));
+        let new = door.config.load().with_settings(&set);
+        let applied = new.and_then(|new| apply_config(&door, &self.set_log, new));
+        if applied.is_err() {
+            set.pop();
+        }
+        applied.map(drop)
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) {
+        let order = match mode {
+            ShutdownMode::Immediate => Order::Now,
+            ShutdownMode::WaitForServers => Order::Drain,
+            ShutdownMode::WaitForClients => Order::WaitForClients,
+        };
+        let _ = self.orders.send(order);
+    }
+}
+
+/// Reads the configuration again and applies what can change. Gives warnings.
+pub(in crate::app) fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
+    let new = door.config.load().reload().map_err(|first| {
+        let all: Vec<String> = first.all().map(ToString::to_string).collect();
+        all.join("\n")
+    })?;
+    door.set.lock().clear();
+    apply_config(door, set_log, new)
+}
+
+pub(super) fn apply_config(
+    door: &Door,
+    set_log: &SetLog,
+    mut new: Config,
+) -> Result<Vec<String>, String> {
+    let old = door.config.load_full();
+    let notes = new.notes();
+    let report = reload::diff(&old, &new);
+    reload::keep_fixed(&old, &mut new);
+    // Certificates are read again even if their names are the same.
+    let tls = tls_server(&new).map_err(|e| format!("{e:#}"))?;
+    let new = Arc::new(new);
+    door.pools
+        .apply(Arc::clone(&new))
+        .map_err(|e| e.to_string())?;
+    door.pools.open_minimum();
+    set_log(&new.log)?;
+    door.tls.store(tls);
+    door.peers.apply(&new);
+    door.limits.set_total(new.max_client_conn);
+    door.users.forget();
+    door.config.store(new);
+    tracing::info!(applied = ?report.applied, "configuration reloaded");
+    let keys = report.needs_restart.into_iter();
+    let kept = keys.map(|key| {
+        format!("{key} cannot change while pgweir runs; it keeps its value until a restart")
+    });
+    Ok(notes.into_iter().chain(kept).collect())
+}
