@@ -1,6 +1,6 @@
 //! All that clients come in by: the listening sockets, and who waits at them.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::client::login::{self, Door};
 use crate::config::Config;
 use crate::handover::message::Entrance;
 use crate::listener::{self, Listener};
+use crate::server::connect::Address;
 
 /// Open from the beginning; people are let in between [`Entrances::let_in`] and
 /// [`Entrances::close`].
@@ -67,6 +68,16 @@ impl Entrances {
     }
 
     pub fn let_in(&mut self, door: &Arc<Door>) {
+        let clients = self.listeners.iter().filter_map(|l| l.socket());
+        let listed = clients.filter_map(|(entrance, socket)| {
+            let address = match entrance {
+                Entrance::Tcp(address) => Address::Tcp(address),
+                Entrance::Unix(path, _) => Address::Unix(path),
+                Entrance::Http(_) => return None,
+            };
+            Some((socket.as_raw_fd(), address))
+        });
+        door.console.set_listening(listed.collect());
         if let Some(http) = &self.http {
             let serving = http::serve(Arc::clone(http), Arc::clone(&door.console));
             self.waiting.push((false, tokio::spawn(serving)));

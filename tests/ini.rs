@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::ini::Ini;
 use support::operate::{shared_postgres, until};
-use support::{Wire, query};
+use support::{Wire, parse, query, sync};
 
 /// Asks, and says whether the answer is there within half a second.
 fn answers(client: &mut Wire, sql: &str) -> bool {
@@ -296,6 +296,31 @@ fn every_show_has_an_answer() {
         ("CCS".to_owned(), 28),
         "and the console's own"
     );
+    // The sockets that are listened on, and the two ends of what the client has.
+    let fds = ini.console().query("SHOW FDS").rows();
+    let of = |task: &str| fds.iter().filter(|r| r[1] == task).collect::<Vec<_>>();
+    let (client_row, server_row) = (of("client")[0], of("server")[0]);
+    assert_eq!(
+        (of("pooler").len(), of("client").len(), of("server").len()),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        (&client_row[7], &server_row[7]),
+        (&server_row[0], &client_row[0])
+    );
+    for row in &fds {
+        let open = format!("/proc/{}/fd/{}", ini.pid(), row[0]);
+        let target = std::fs::read_link(&open).unwrap();
+        assert!(target.to_string_lossy().starts_with("socket:"), "{row:?}");
+    }
+    client
+        .send(&[parse("p", "select 'prepared'"), sync()].concat())
+        .unwrap();
+    client.answer();
+    let prepared = ini.console().query("SHOW PREPARED").rows();
+    assert_eq!(prepared.len(), 1);
+    assert_eq!(prepared[0][..2], ["postgres", "postgres"]);
+    assert!(prepared[0][2].starts_with("pgweir_") && prepared[0][3] == "select 'prepared'");
     let totals = ini.console().query("SHOW TOTALS").rows();
     assert_eq!(totals.len(), 24);
     assert_eq!(totals[2][0], "total_query_count");

@@ -63,6 +63,7 @@ pub enum Show {
     DnsZones,
     Peers,
     PeerPools,
+    Prepared,
     Cache,
     CacheTables,
     CacheTop,
@@ -94,6 +95,8 @@ const SHOWS: &[(&str, Show)] = &[
     ("dns_zones", Show::DnsZones),
     ("peers", Show::Peers),
     ("peer_pools", Show::PeerPools),
+    ("prepared", Show::Prepared),
+    ("prepared_statements", Show::Prepared),
     ("cache", Show::Cache),
 ];
 

@@ -81,6 +81,7 @@ impl Pool {
             local: arrival.local,
             tls: false,
             backend_pid: arrival.backend_pid,
+            fd: arrival.socket.fd(),
             connected: arrival.connected,
         };
         let info = Arc::new(ServerInfo::of(identity, made, Activity::Active));
