@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -258,6 +259,31 @@ fn set_holds_until_the_next_reload() {
         (value("query_timeout"), value("default_pool_size")),
         ("30".into(), "20".into())
     );
+}
+
+#[test]
+fn psql_watches_the_console() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    let target = format!(
+        "host=127.0.0.1 port={} user=postgres dbname=pgbouncer",
+        ini.port
+    );
+    let mut psql = Command::new("psql")
+        .args(["-XAtq", &target])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("psql runs: see scripts/test");
+    let mut input = psql.stdin.take().unwrap();
+    input.write_all(b"show state \\watch 0.05\n").unwrap();
+    let lines = BufReader::new(psql.stdout.take().unwrap()).lines();
+    let shown = lines
+        .map_while(Result::ok)
+        .filter(|line| line == "active|yes");
+    assert_eq!(shown.take(3).count(), 3);
+    psql.kill().unwrap();
+    psql.wait().unwrap();
 }
 
 #[test]

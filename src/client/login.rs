@@ -166,10 +166,25 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             say_no(&mut stream, &refusal).await;
         }
     };
-    door.arriving.fetch_add(1, Ordering::AcqRel);
+    let _counted = Arriving::new(&door.arriving);
     // A client that does not even read what it is told is not waited for.
     let _ = within(deadline.map(|d| d + LAST_WORDS), login).await;
-    door.arriving.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// A connection that is not logged in yet; counted as long as this exists.
+struct Arriving<'a>(&'a AtomicUsize);
+
+impl Arriving<'_> {
+    fn new(count: &AtomicUsize) -> Arriving<'_> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Arriving(count)
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Runs `step`, but not past the deadline, if there is one.
