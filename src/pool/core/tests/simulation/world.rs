@@ -190,7 +190,10 @@ impl World {
                 self.clients.insert(id, Client::Has { home, server });
             }
             Checkout::Wait(ticket) => {
-                assert!(self.held || self.idle.is_empty(), "it waits beside idle ones");
+                assert!(
+                    self.held || self.idle.is_empty(),
+                    "it waits beside idle ones"
+                );
                 assert!(self.limits.max_queue == 0 || waiting < self.limits.max_queue);
                 let (since, order) = (self.now, self.order());
                 let waits = Client::Waiting {
@@ -227,7 +230,10 @@ impl World {
     /// A connection was free on `home`: either the one that is due has it, or it is idle.
     fn freed(&mut self, home: usize, server: u32, woken: Option<u32>) {
         let Some(id) = woken else {
-            assert!(self.held || self.oldest().is_none(), "somebody waits for it");
+            assert!(
+                self.held || self.oldest().is_none(),
+                "somebody waits for it"
+            );
             assert!(self.idle.insert(server, self.now).is_none());
             return;
         };
@@ -246,14 +252,21 @@ impl World {
             panic!("{id} is woken and does not wait: {:?}", self.clients[&id]);
         };
         let oldest = self.oldest().expect("this one waits");
-        assert!(since <= oldest + self.limits.patience, "another one starves");
+        assert!(
+            since <= oldest + self.limits.patience,
+            "another one starves"
+        );
         assert!(
             freed_on == home || self.oldest_of(freed_on).is_none_or(|local| since < local),
             "one elsewhere goes before the worker's own without need"
         );
         let first = self.waiters().filter(|(at, ..)| *at == home);
         let first = first.map(|(_, _, order)| order).min();
-        assert_eq!(first, Some(order), "first come, first served by each worker");
+        assert_eq!(
+            first,
+            Some(order),
+            "first come, first served by each worker"
+        );
         let granted = Client::Granted {
             home,
             ticket,
@@ -451,7 +464,10 @@ impl World {
         let longest = oldest.map_or(Duration::ZERO, |since| self.now - since);
         assert_eq!(counts.longest_wait, longest);
         let waits = self.oldest().is_some();
-        assert!(self.held || !waits || self.idle.is_empty(), "one waits beside idle ones");
+        assert!(
+            self.held || !waits || self.idle.is_empty(),
+            "one waits beside idle ones"
+        );
         let mut hands: Vec<u32> = self.idle.keys().copied().collect();
         hands.extend(self.clients.values().filter_map(|client| match client {
             Client::Granted { server, .. } | Client::Has { server, .. } => Some(*server),
@@ -463,7 +479,10 @@ impl World {
         assert_eq!(hands.len(), all, "a connection is in two hands");
         let most = 2 * self.waiting() + 64 * HOMES + 64;
         let queued = self.core.queues.iter().map(VecDeque::len).sum::<usize>();
-        assert!(queued + self.core.places.len() <= most, "old tickets pile up");
+        assert!(
+            queued + self.core.places.len() <= most,
+            "old tickets pile up"
+        );
         assert!(self.core.slots.len() <= CLIENTS as usize);
     }
 
