@@ -132,3 +132,29 @@ fn a_greeting_that_nobody_reads_leaves_nobody_on_the_list() {
     drop(wires);
     at_rest(&weir, &pg);
 }
+
+/// Idle connections beyond a limit that was lowered are closed, though nobody asks for one.
+#[test]
+fn a_pool_that_is_made_smaller_shrinks() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 6");
+    let mut wires: Vec<Wire> = (0..6).map(|_| weir.client()).collect();
+    for wire in &mut wires {
+        wire.query("begin");
+    }
+    for wire in &mut wires[..4] {
+        wire.query("commit");
+    }
+    assert_eq!(weir.show("SERVERS").len(), 6);
+    weir.rewrite(pg.port, "default_pool_size = 3");
+    weir.reload("configuration reloaded");
+    // Two are in a transaction and stay.
+    until("it has shrunk", || weir.show("SERVERS").len() == 3);
+    for wire in &mut wires {
+        assert_eq!(wire.query("commit").status(), Some('I'));
+        assert_eq!(wire.query("select 1").value(), "1");
+    }
+    assert!(weir.show("SERVERS").len() <= 3);
+    drop(wires);
+    at_rest(&weir, &pg);
+}

@@ -83,7 +83,7 @@ fn a_server_that_hangs_for_long_is_given_up() {
     let weir = Pgweir::start(pg.port, lines);
     let crowd = Crowd::gather(weir.port, 12);
     pg.freeze();
-    thread::sleep(Duration::from_secs(6));
+    thread::sleep(Duration::from_secs(4));
     pg.thaw();
     crowd.all_are_served();
     let seen = crowd.leave();
@@ -100,7 +100,7 @@ fn sessions_that_are_ended_in_a_loop() {
     let weir = Pgweir::start(pg.port, SIZE);
     let crowd = Crowd::gather(weir.port, 12);
     let mut killer = pg.client();
-    let end = Instant::now() + Duration::from_secs(3) * rounds();
+    let end = Instant::now() + Duration::from_secs(2) * rounds();
     while Instant::now() < end {
         let answer = killer.query(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity \
