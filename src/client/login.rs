@@ -301,12 +301,14 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
+            // The client may be gone, or not read until its time is over and nobody comes back here.
+            let entered = door.directory.guard(&entry.info);
             let message = &config.startup.message;
             let out = greeting::introduction(&entry.info, &entry.reported, message);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
-                door.directory.leave(&entry.info);
                 return Ok(());
             }
+            entered.stays();
             settle(door, entry.into_parts(stream));
             Ok(())
         }

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod certificates;
+pub mod crowd;
 pub mod dnsmasq;
+pub mod failing;
 pub mod ini;
 pub mod login;
 pub mod operate;
+pub mod proxy;
 pub mod redis;
 pub mod slapd;
 
