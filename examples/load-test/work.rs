@@ -260,17 +260,93 @@ fn expect(what: &str, got: &str, wanted: impl std::fmt::Display) -> Result<(), F
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use pgweir::protocol::{encode, sqlstate};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::client::Login;
 
     #[test]
     fn the_shares_are_of_a_thousand() {
         assert_eq!(Kind::ALL.iter().map(|kind| kind.share()).sum::<u64>(), 1000);
     }
 
-    #[test]
-    fn what_is_not_expected_is_a_wrong_answer() {
-        assert_eq!(expect("id", "7", 7), Ok(()));
-        let wrong = expect("id", "8", 7).unwrap_err();
-        assert_eq!(wrong.label(), "WRONG ANSWER");
+    fn row(values: [&str; 2]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        encode::data_row(&mut answer, &values.map(|value| Some(value.to_string())));
+        encode::command_complete(&mut answer, "SELECT 1");
+        encode::ready_for_query(&mut answer, b'I');
+        answer
+    }
+
+    /// A server that lets everybody in, gives these answers, one for each request, and is gone.
+    async fn server(answers: Vec<Vec<u8>>) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let login = Login::new(listener.local_addr().unwrap(), "u", "p", "d");
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut welcome = encode::AUTHENTICATION_OK.to_vec();
+            encode::ready_for_query(&mut welcome, b'I');
+            for answer in [welcome].into_iter().chain(answers) {
+                // Requests are small, and come in one piece.
+                assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+                socket.write_all(&answer).await.unwrap();
+            }
+        });
+        Connection::open(&login, 0, Duration::from_secs(5))
+            .await
+            .unwrap()
+    }
+
+    /// How customer 7 counts the answers to questions for its own row.
+    async fn judged(answers: Vec<Vec<u8>>) -> Vec<String> {
+        let (zipf, mut shopper) = (Zipf::new(10), Shopper::new(7, 1));
+        let questions = answers.len();
+        let mut connection = server(answers).await;
+        let mut judged = Vec::new();
+        for _ in 0..questions {
+            let result = shopper.perform(Kind::Own, &zipf, &mut connection).await;
+            judged.push(result.map_or_else(|failure| failure.label(), |()| "right".into()));
+        }
+        judged
+    }
+
+    #[tokio::test]
+    async fn an_older_row_and_anothers_row_are_wrong_answers() {
+        let answers = vec![
+            row(["7", "5"]),
+            row(["7", "5"]),
+            row(["7", "4"]),
+            row(["8", "5"]),
+        ];
+        let wrong = "WRONG ANSWER";
+        assert_eq!(judged(answers).await, ["right", "right", wrong, wrong]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_many_or_none_at_all_is_found() {
+        let two = [row(["7", "5"]), row(["7", "5"])].concat();
+        assert_eq!(judged(vec![two]).await, ["WRONG ANSWER"]);
+        assert_eq!(judged(vec![b"D\0\0".to_vec()]).await, ["connection closed"]);
+        assert_eq!(
+            judged(vec![b"Z\0\0\0\0".to_vec()]).await,
+            ["protocol violated"]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_error_is_told_by_its_code_even_when_the_connection_ends_with_it() {
+        let mut error = Vec::new();
+        encode::error(
+            &mut error,
+            encode::Severity::Fatal,
+            sqlstate::ADMIN_SHUTDOWN,
+            "going down",
+            None,
+        );
+        assert_eq!(judged(vec![error]).await, ["57P01 going down"]);
     }
 }
