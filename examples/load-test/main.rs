@@ -4,10 +4,12 @@
 //! tables (`fill`) or runs the stages against each pooler in turn and writes the report (`run`).
 //! [`user`] is one user's life, [`work`] what it asks for, [`client`] how; [`record`] gathers what
 //! users have seen, [`sample`] what everything else says meanwhile; [`run`] is the order of events;
-//! [`table`], [`chart`] and [`page`] tell of it. What the numbers mean: docs/load-test.md.
+//! [`table`], [`chart`] and [`page`] tell of it, and
+//! [`complaints`] are what makes it fail. What the numbers mean: docs/load-test.md.
 
 mod chart;
 mod client;
+mod complaints;
 mod fit;
 mod limits;
 mod options;
@@ -29,9 +31,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use client::{Connection, Login};
-use fit::Fit;
 use options::{Command, Options};
-use run::Run;
 
 /// Files that are open beside one socket for each user.
 const OTHER_FILES: u64 = 100;
@@ -86,7 +86,7 @@ async fn test(options: &options::Run) -> Result<ExitCode> {
     write(options, "report.md", &report)?;
     write(options, "report.html", &page::page(&report, &charts))?;
     eprintln!("report: {}", options.report.join("report.html").display());
-    let complaints = complaints(&runs, options);
+    let complaints = complaints::complaints(&runs, options.soak.is_some());
     for complaint in &complaints {
         eprintln!("FAILED: {complaint}");
     }
@@ -103,37 +103,4 @@ fn write(options: &options::Run, name: &str, text: &str) -> Result<()> {
         bail!("cannot write {}: {error}", path.display());
     }
     Ok(())
-}
-
-/// What makes the test fail: at normal load whatever was not answered rightly, at any load wrong
-/// answers and stages in which nothing was answered, and memory that grows during a soak.
-fn complaints(runs: &[Run], options: &options::Run) -> Vec<String> {
-    let mut complaints = Vec::new();
-    for run in runs {
-        let name = &run.target.name;
-        for stage in &run.stages {
-            for (what, (count, first)) in &stage.failures {
-                if stage.is_normal() || what.contains("WRONG") {
-                    complaints.push(format!(
-                        "{name}, {} users: {count} × {what} ({first})",
-                        stage.users
-                    ));
-                }
-            }
-            if stage.all.count == 0 {
-                complaints.push(format!("{name}, {} users: no answers", stage.users));
-            }
-            if options.soak.is_none() {
-                continue;
-            }
-            if let Some(fit) = table::memory_fit(stage).filter(Fit::grows) {
-                complaints.push(format!(
-                    "{name}: memory grows by {:.1} ± {:.1} KiB a minute",
-                    fit.slope / 1024.0,
-                    fit.error / 1024.0
-                ));
-            }
-        }
-    }
-    complaints
 }

@@ -53,7 +53,7 @@ pub struct Place {
 }
 
 /// A pooler under test.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Target {
     pub name: String,
     pub port: u16,
@@ -61,6 +61,7 @@ pub struct Target {
 }
 
 /// What one stage has shown.
+#[derive(Default)]
 pub struct Stage {
     pub users: usize,
     /// Mean time to think; 0 in the stage that shows saturation.
@@ -104,6 +105,7 @@ impl Stage {
 }
 
 /// All of one pooler.
+#[derive(Default)]
 pub struct Run {
     pub target: Target,
     /// Resident memory before the first login, in bytes.
