@@ -16,7 +16,7 @@ use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::elsewhere::Turns;
 use crate::client::info::Clock;
-use crate::client::login::{self, ClientLimits, Door};
+use crate::client::login::{self, ClientLimits, Door, Gate};
 use crate::client::task::{ClientParts, Surroundings};
 use crate::client::users::Users;
 use crate::config::{Config, SslMode};
@@ -307,6 +307,7 @@ fn build(
             limits: ClientLimits::new(config.max_client_conn),
             set: Mutex::default(),
             arriving: AtomicUsize::new(0),
+            gate: Gate::default(),
             successors: ways.successor,
             before: ArcSwapOption::empty(),
         }

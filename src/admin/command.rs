@@ -63,6 +63,7 @@ pub enum Show {
     DnsZones,
     Peers,
     PeerPools,
+    Refusals,
     Cache,
     CacheTables,
     CacheTop,
@@ -94,6 +95,7 @@ const SHOWS: &[(&str, Show)] = &[
     ("dns_zones", Show::DnsZones),
     ("peers", Show::Peers),
     ("peer_pools", Show::PeerPools),
+    ("refusals", Show::Refusals),
     ("cache", Show::Cache),
 ];
 

@@ -85,6 +85,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::DnsZones => dns::zones(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
+        Show::Refusals => refusals(console),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),
@@ -102,6 +103,17 @@ pub fn table(console: &Console, show: Show) -> Table {
             columns: columns(&[("key", 's'), ("value", 's')]),
             rows: state(console),
         },
+    }
+}
+
+/// How often clients were refused, by reason.
+fn refusals(console: &Console) -> Table {
+    let rows = console.pools().shared().refusals.all();
+    Table {
+        columns: columns(&[("reason", 's'), ("count", 'q')]),
+        rows: rows
+            .map(|(reason, count)| vec![s(reason), s(count)])
+            .collect(),
     }
 }
 
