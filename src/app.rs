@@ -16,7 +16,7 @@ use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::elsewhere::Turns;
 use crate::client::info::Clock;
-use crate::client::login::{self, ClientLimits, Door};
+use crate::client::login::{self, ClientLimits, Door, Gate};
 use crate::client::task::{ClientParts, Surroundings};
 use crate::client::users::Users;
 use crate::config::{Config, SslMode};
@@ -45,8 +45,15 @@ pub(in crate::app) use remote::reload_config;
 use signals::Signals;
 pub(crate) use signals::tell_systemd;
 
-/// Password hashes computed at once.
-const HASHING: usize = 2;
+/// Most password hashes computed at once.
+const HASHING: usize = 8;
+
+/// Password hashes computed at once: on half of the cores at most, so that a storm of logins leaves the
+/// relay workers theirs (tests/login_storm.rs measures it).
+fn hashing() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, HASHING)
+}
 
 /// Orders to the running process, from signals and from the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,12 +308,13 @@ fn build(
             users: Users::default(),
             surroundings,
             draining: AtomicBool::new(false),
-            hashing: Arc::new(Semaphore::new(HASHING)),
+            hashing: Arc::new(Semaphore::new(hashing())),
             turns: Turns::default(),
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),
             set: Mutex::default(),
             arriving: AtomicUsize::new(0),
+            gate: Gate::default(),
             successors: ways.successor,
             before: ArcSwapOption::empty(),
         }

@@ -31,8 +31,8 @@
 //!
 //! # Rules of the house
 //!
-//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`], [`dns::cache`] and all of [`cache`]
-//! are pure: no sockets, no clock, no configuration of their own. There is no global state; [`app`]
+//! [`protocol`], [`sql`], [`session`], [`auth`], [`pool::core`], [`pool::rate`], [`dns::cache`] and all of
+//! [`cache`] are pure: no sockets, no clock, no configuration of their own. There is no global state; [`app`]
 //! makes everything once and hands it on.
 
 #![forbid(unsafe_code)]

@@ -124,6 +124,7 @@ fn metrics_are_true_and_in_the_format() {
     assert_eq!(samples[r#"pgweir_clients{state="active"}"#], 1.0);
     assert_eq!(samples[r#"pgweir_clients{state="idle"}"#], 1.0);
     assert_eq!(samples[r#"pgweir_servers{state="active"}"#], 1.0);
+    assert_eq!(samples[r#"pgweir_refusals_total{reason="queue"}"#], 0.0);
     for name in ["pgweir_logins_total", "pgweir_query_seconds_total"] {
         let escaped = r#"{database="od\"d\\na\nme",user="postgres"}"#;
         assert!(

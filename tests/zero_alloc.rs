@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pgweir::config::SessionStatePolicy;
+use pgweir::pool::core::fair::{Claim, Priority};
 use pgweir::pool::core::{Checkout, Core, Granted, Limits};
 use pgweir::protocol::encode;
 use pgweir::session::client::ClientState;
@@ -206,6 +207,16 @@ fn pool() -> usize {
         };
         assert_eq!(core.release(0, server, now), Some(2));
         assert_eq!(core.take(ticket), Granted::Server(7));
+        // One with a claim, after whom another one has left the queue.
+        let claim = |party| Claim {
+            priority: Priority::Background,
+            party,
+        };
+        let due = core.wait_as(Some(claim(1)), 1, now, &3);
+        let gone = core.wait_as(Some(claim(2)), 0, now, &4);
+        assert_eq!(core.cancel(gone), None);
+        assert_eq!(core.release(0, 7, now), Some(3));
+        assert_eq!(core.take(due), Granted::Server(7));
         core.release(0, 7, now);
     }
     ALLOCATIONS.load(Ordering::Relaxed) - count

@@ -64,6 +64,7 @@ pub enum Show {
     Peers,
     PeerPools,
     Prepared,
+    Refusals,
     Cache,
     CacheTables,
     CacheTop,
@@ -97,6 +98,7 @@ const SHOWS: &[(&str, Show)] = &[
     ("peer_pools", Show::PeerPools),
     ("prepared", Show::Prepared),
     ("prepared_statements", Show::Prepared),
+    ("refusals", Show::Refusals),
     ("cache", Show::Cache),
 ];
 

@@ -72,6 +72,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Prepared => prepared::prepared(console),
+        Show::Refusals => refusals(console),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),
@@ -89,6 +90,17 @@ pub fn table(console: &Console, show: Show) -> Table {
             columns: columns(&[("key", 's'), ("value", 's')]),
             rows: state(console),
         },
+    }
+}
+
+/// How often clients were refused, by reason.
+fn refusals(console: &Console) -> Table {
+    let rows = console.pools().shared().refusals.all();
+    Table {
+        columns: columns(&[("reason", 's'), ("count", 'q')]),
+        rows: rows
+            .map(|(reason, count)| vec![s(reason), s(count)])
+            .collect(),
     }
 }
 

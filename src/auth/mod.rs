@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure; the exchanges over a socket are in `client::auth` and `server::auth`.
 
+pub mod attempts;
 pub mod hba;
 pub mod ldap;
 pub mod md5;

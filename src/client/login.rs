@@ -40,18 +40,23 @@ use crate::protocol::startup::{Replication, Startup};
 use crate::server::connect::Address;
 use crate::session::client::ClientState;
 use crate::session::reported::Reported;
+use crate::telemetry::refusals::Reason;
 use crate::worker::Workers;
 
 mod cancel;
 mod demand;
 mod entering;
+mod gate;
 mod greeting;
+mod half_open;
 mod limits;
 mod prove;
 mod replication;
 mod settle;
 
 use entering::{asked_for, console_user, enter, operator};
+pub use gate::Gate;
+use gate::Presence;
 pub use limits::ClientLimits;
 use prove::{pass_on, prove};
 pub use settle::{own_timeouts, settle, settle_again};
@@ -85,6 +90,7 @@ pub struct Door {
     pub set: Mutex<Vec<(String, String)>>,
     /// Connections that are not logged in yet.
     pub arriving: AtomicUsize,
+    pub gate: Gate,
     /// A process that wants to take over.
     pub successors: mpsc::Sender<UnixStream>,
     /// The process that we are taking over from, as long as it is there.
@@ -107,6 +113,7 @@ impl Door {
 struct Refusal {
     code: SqlState,
     message: String,
+    detail: Option<String>,
 }
 
 impl Refusal {
@@ -114,6 +121,7 @@ impl Refusal {
         Refusal {
             code,
             message: message.into(),
+            detail: None,
         }
     }
 }
@@ -123,11 +131,20 @@ impl Refusal {
 pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let config = door.config.load_full();
     let limit = config.pool_defaults.timeouts.client_login;
-    let peer = accepted.peer.clone();
+    let (peer, knocking) = (accepted.peer.clone(), accepted.peer.clone());
     let id = door.pools.shared().new_id();
     let deadline = (!limit.is_zero()).then(|| Instant::now() + limit);
+    let (presence, evicted) = match gate::enter(&door, &config, &accepted, id) {
+        Ok(entered) => entered,
+        Err(refusal) => {
+            let mut stream = Stream::Plain(accepted.socket);
+            let said = say_no(&mut stream, &refusal);
+            let _ = within(Some(Instant::now() + LAST_WORDS), said).await;
+            return;
+        }
+    };
     let login = async {
-        let opened = within(deadline, open(&door, &config, accepted, id)).await;
+        let opened = within(deadline, open(&door, &config, accepted, presence, id)).await;
         if opened.is_err() {
             tracing::info!(client = id, %peer, reason = "client_login_timeout", age = limit.as_secs(),
                 "login failed");
@@ -168,7 +185,13 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     };
     let _counted = Arriving::new(&door.arriving);
     // A client that does not even read what it is told is not waited for.
-    let _ = within(deadline.map(|d| d + LAST_WORDS), login).await;
+    let login = within(deadline.map(|d| d + LAST_WORDS), login);
+    tokio::select! {
+        _ = login => {}
+        Ok(()) = evicted => {
+            tracing::info!(client = id, peer = %knocking, reason = "max_half_open", "login failed");
+        }
+    }
 }
 
 /// A connection that is not logged in yet; counted as long as this exists.
@@ -196,7 +219,13 @@ async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> 
 }
 
 /// Up to the startup message; `None` if there is nothing more to do.
-async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted, id: u64) -> Option<Opened> {
+async fn open(
+    door: &Arc<Door>,
+    config: &Config,
+    accepted: Accepted,
+    presence: Option<Presence>,
+    id: u64,
+) -> Option<Opened> {
     let proxy = accepted.peer.clone();
     let accepted = match startup::unwrap(accepted, &config.listen.proxy_protocol).await {
         Ok(accepted) => accepted,
@@ -205,11 +234,17 @@ async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted, id: u64) ->
             return None;
         }
     };
+    if !gate::is_welcome(door, config, &accepted.peer) {
+        return None;
+    }
     let tls = door.tls.load_full();
     let peer_uid = accepted.socket.peer_uid();
     let opened = startup::open(accepted.socket, tls.as_deref(), config.client_tls.mode).await;
     match opened {
         Ok(Opening::Startup(stream, startup)) => {
+            if let Some(presence) = &presence {
+                presence.spoke();
+            }
             let arrival = Arrival {
                 id,
                 startup,
@@ -217,6 +252,7 @@ async fn open(door: &Arc<Door>, config: &Config, accepted: Accepted, id: u64) ->
                 peer: accepted.peer,
                 local: accepted.local,
                 peer_uid,
+                presence,
             };
             Some(Opened::Client(stream, arrival))
         }
@@ -258,6 +294,8 @@ struct Arrival {
     local: Address,
     /// Of the operating system's user at the other end of a Unix socket.
     peer_uid: Option<u32>,
+    /// `None`: over a Unix socket.
+    presence: Option<Presence>,
 }
 
 async fn say_no(stream: &mut Stream, refusal: &Refusal) {
@@ -267,7 +305,7 @@ async fn say_no(stream: &mut Stream, refusal: &Refusal) {
         Severity::Fatal,
         refusal.code,
         &refusal.message,
-        None,
+        refusal.detail.as_deref(),
     );
     let _ = stream.write_all(&out).await;
     let _ = stream.shutdown().await;
@@ -394,7 +432,8 @@ async fn check(
     // Room first: a full house should not cost a password check.
     let permit = door
         .limits
-        .enter(config, &database, &startup.database, &startup.user)?;
+        .enter(config, &database, &startup.database, &startup.user)
+        .inspect_err(|_| door.pools.shared().refusals.count(Reason::ClientLimit))?;
     let proved = prove(door, config, stream, arrival, &startup.database).await?;
     let pool = door.pools.get(&startup.database, &database, &startup.user);
     if database.user.is_none() {

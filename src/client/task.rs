@@ -23,7 +23,7 @@ use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
-use crate::pool::core::{Checkout, Granted, Ticket};
+use crate::pool::core::{Granted, Ticket};
 use crate::pool::settings::PoolSettings;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
@@ -41,6 +41,7 @@ mod cached;
 mod end;
 mod io_steps;
 mod moving;
+mod queued;
 mod shared;
 mod timeouts;
 
@@ -198,6 +199,7 @@ impl ClientTask {
             Phase::Waiting(ticket) => self.step_waiting(cx, now, ticket),
             Phase::Joined(_) => self.step_joined(cx, now),
             Phase::Looking(_) => self.step_looking(cx, now),
+            Phase::Throttled => self.step_throttled(cx, now),
             Phase::Attached(_) => self.step_attached(cx, now),
         }
     }
@@ -261,38 +263,6 @@ impl ClientTask {
                     _ => Step::Wait,
                 },
             },
-        }
-    }
-
-    fn begin_checkout(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
-        if self.pool.is_closed() {
-            return Step::end(End::DatabaseGone);
-        }
-        let home = self.worker.home();
-        let checkout = self
-            .pool
-            .checkout(home, now.instant, cx.waker(), &self.state.settings);
-        let Some(active) = self.active.as_mut() else {
-            return Step::Idle;
-        };
-        active.began = Some(now.micros);
-        active.settings = Some(self.pool.settings_now());
-        match checkout {
-            Checkout::Ready(server) => self.attach(server, now),
-            Checkout::Wait(ticket) => {
-                active.phase = Phase::Waiting(ticket);
-                self.set_wait_deadline(now);
-                self.watch_while_waiting(cx, now, ticket)
-            }
-            Checkout::Refused => {
-                self.drop_fill();
-                let limit = self.pool.settings().limits.max_queue;
-                self.refuse(
-                    sqlstate::TOO_MANY_CONNECTIONS,
-                    &format!("too many clients wait for a server connection (max_queue = {limit})"),
-                );
-                Step::Again
-            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tls::TlsChoice;
+use crate::auth::attempts::Rules;
 use crate::auth::hba::{Hba, IdentMaps};
 use crate::auth::ldap::LdapOptions;
 use crate::net::network::Network;
@@ -213,4 +214,17 @@ pub struct Auth {
     pub dbname: Option<String>,
     /// How long a looked-up secret may be reused.
     pub query_ttl: Duration,
+}
+
+/// `[login]`: who may try to log in, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Failed logins.
+    pub rules: Rules,
+    /// TCP connections that have not logged in yet; 0 is as many as there may be clients.
+    pub max_half_open: usize,
+    /// Where clients may come from; none: anywhere.
+    pub allow: Vec<Network>,
+    /// Where they may not; goes before `allow`.
+    pub deny: Vec<Network>,
 }

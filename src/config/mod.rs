@@ -10,6 +10,7 @@ mod error;
 mod front;
 mod outside;
 mod peers;
+mod queue;
 mod raw;
 pub mod reload;
 mod resolve;
@@ -34,11 +35,12 @@ pub use cache::{
 };
 pub use error::ConfigError;
 pub use front::{
-    Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, ServerTls, SslMode,
+    Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, Login, ServerTls, SslMode,
     StartupRules, TlsProtocols,
 };
 pub use outside::{Nowhere, Outside, System};
 pub use peers::{Peer, PeerId, Peering};
+pub use queue::{Class, FairBy, OverRate, Priority, Queue};
 pub use raw::nearest;
 pub use settings::Setting;
 
@@ -84,6 +86,7 @@ pub struct Config {
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,
+    pub login: Login,
     /// By the name clients connect to, without the fallback.
     pub databases: BTreeMap<String, Arc<Database>>,
     /// `[pools."*"]`: serves any database name that has no entry of its own.
@@ -95,6 +98,8 @@ pub struct Config {
     /// `[cache]`.
     pub cache: CacheLimits,
     pub users: BTreeMap<String, Arc<User>>,
+    /// `[applications]`, by `application_name`.
+    pub applications: BTreeMap<String, Class>,
     /// The TOML that all this was read from.
     pub source: Source,
     /// What works, but was found odd when it was read.
@@ -337,6 +342,7 @@ pub struct Database {
     pub timeouts: Timeouts,
     /// Most clients waiting for a server connection of one pool; 0 is unlimited.
     pub max_queue: usize,
+    pub queue: Queue,
     /// Prepared statements kept on one server connection; 0 turns the tracking off.
     pub max_prepared_statements: usize,
     /// Runs once on every new server connection.
@@ -406,6 +412,7 @@ pub struct User {
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
     pub query_wait_timeout: Option<Duration>,
+    pub class: Class,
 }
 
 #[cfg(test)]

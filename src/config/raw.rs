@@ -19,8 +19,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
-    SessionStatePolicy, SslMode,
+    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
+    Priority, RowSecurity, SessionStatePolicy, SslMode,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
@@ -38,11 +38,13 @@ pub(super) struct File {
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,
+    pub login: Login,
     pub cache: CacheLimits,
     /// `[pools.NAME.cache]` of a pool is in [`Pool`].
     pub pools: BTreeMap<String, Pool>,
     pub peers: BTreeMap<String, Peer>,
     pub users: BTreeMap<String, User>,
+    pub applications: BTreeMap<String, Application>,
 }
 
 /// `[general]`, without the keys that a pool may override.
@@ -104,6 +106,10 @@ pub(super) struct PoolKeys {
     pub max_db_connections: Option<Count>,
     pub max_db_client_connections: Option<Count>,
     pub max_queue: Option<Count>,
+    pub max_user_queue: Option<Count>,
+    pub queue_fair_by: Option<FairBy>,
+    pub early_refusal: Option<bool>,
+    pub over_rate: Option<OverRate>,
     pub max_prepared_statements: Option<Count>,
     pub server_lifetime: Option<Interval>,
     pub server_idle_timeout: Option<Interval>,
@@ -180,6 +186,19 @@ pub(super) struct Auth {
     pub user: Option<String>,
     pub dbname: Option<String>,
     pub query_ttl: Option<Interval>,
+}
+
+/// `[login]`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Login {
+    pub max_failures: Option<Count>,
+    pub max_address_failures: Option<Count>,
+    pub failure_window: Option<Interval>,
+    pub backoff: Option<Interval>,
+    pub max_backoff: Option<Interval>,
+    pub max_half_open: Option<Count>,
+    pub allow: Option<List>,
+    pub deny: Option<List>,
 }
 
 /// `[cache]`.
@@ -284,6 +303,7 @@ pub(super) struct PoolOwn {
     pub datestyle: Option<String>,
     pub timezone: Option<String>,
     pub application_name: Option<String>,
+    pub priority: Option<Priority>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -299,6 +319,17 @@ pub(super) struct User {
     pub idle_transaction_timeout: Option<Interval>,
     pub client_idle_timeout: Option<Interval>,
     pub query_wait_timeout: Option<Interval>,
+    pub priority: Option<Priority>,
+    pub max_queries_per_second: Option<Count>,
+    pub query_burst: Option<Count>,
+}
+
+/// `[applications.NAME]`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Application {
+    pub priority: Option<Priority>,
+    pub max_queries_per_second: Option<Count>,
+    pub query_burst: Option<Count>,
 }
 
 /// `[peers.ID]`.
@@ -336,6 +367,9 @@ impl File {
         if let Some((key, value)) = section("auth") {
             file.auth = reader.section(&key, value);
         }
+        if let Some((key, value)) = section("login") {
+            file.login = reader.section(&key, value);
+        }
         if let Some((key, value)) = section("cache") {
             file.cache = reader.section(&key, value);
         }
@@ -349,6 +383,10 @@ impl File {
         for (name, value) in entries(root, "users") {
             let user = reader.section(&["users", name], value);
             file.users.insert(name.to_owned(), user);
+        }
+        for (name, value) in entries(root, "applications") {
+            let application = reader.section(&["applications", name], value);
+            file.applications.insert(name.to_owned(), application);
         }
         file
     }

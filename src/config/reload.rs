@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::dotted;
-use super::settings::{KEYS, POOL_KEYS, POOL_OWN_KEYS, USER_KEYS};
+use super::settings::{POOL_KEYS, POOL_OWN_KEYS, USER_KEYS, keys};
 use super::{Config, Database, FALLBACK, Listen, User};
 
 /// The keys whose values differ, as dotted paths such as `general.query_timeout`. A pool or user
@@ -22,7 +22,7 @@ pub struct ReloadReport {
 /// default changes.
 pub fn diff(old: &Config, new: &Config) -> ReloadReport {
     let mut report = ReloadReport::default();
-    for key in KEYS {
+    for key in keys() {
         if (key.value)(old) != (key.value)(new) {
             let path = dotted(&[key.section, key.name]);
             match key.live {
@@ -39,6 +39,7 @@ pub fn diff(old: &Config, new: &Config) -> ReloadReport {
     diff_pools(old, new, &mut report.applied);
     diff_users(old, new, &mut report.applied);
     diff_peers(old, new, &mut report.applied);
+    diff_applications(old, new, &mut report.applied);
     report
 }
 
@@ -110,6 +111,14 @@ fn diff_peers(old: &Config, new: &Config, changed: &mut Vec<String>) {
     let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let differing = ids.into_iter().filter(|id| old.get(id) != new.get(id));
     changed.extend(differing.map(|id| dotted(&["peers", &id.to_string()])));
+}
+
+/// An application is named as a whole, too.
+fn diff_applications(old: &Config, new: &Config, changed: &mut Vec<String>) {
+    let (old, new) = (&old.applications, &new.applications);
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let differing = names.into_iter().filter(|n| old.get(*n) != new.get(*n));
+    changed.extend(differing.map(|name| dotted(&["applications", name])));
 }
 
 fn user_changes(was: &User, is: &User, old: &User, new: &User) -> Vec<&'static str> {

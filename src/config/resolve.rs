@@ -8,8 +8,10 @@ mod check;
 pub(super) mod defaults;
 mod files;
 mod listen;
+mod login;
 mod password;
 mod peers;
+mod queue;
 mod tls;
 mod userlist;
 
@@ -67,6 +69,7 @@ pub(super) fn resolve(
         .take()
         .and_then(|source| resolver.ldap_options(source));
     auth(&mut config.auth, raw_auth);
+    resolver.login(&mut config.login, file.login);
     set(&mut config.cache.max_size, file.cache.max_size.map(|s| s.0));
     set(&mut config.cache.idle_timeout, file.cache.idle_timeout);
     config.cache.shared = file.cache.shared.and_then(|raw| resolver.shared_cache(raw));
@@ -82,6 +85,10 @@ pub(super) fn resolve(
     for (name, user) in file.users {
         let user = resolver.user(&default_user, &name, user);
         config.users.insert(name, Arc::new(user));
+    }
+    for (name, raw) in file.applications {
+        let class = resolver.class(["applications", &name], raw.into());
+        config.applications.insert(name, class);
     }
     resolver.user_list(&mut config, &default_user);
     resolver.rules(&mut config);
@@ -187,6 +194,7 @@ fn auth(auth: &mut Auth, raw: raw::Auth) {
 
 /// The keys that `[general]` and a pool have in common.
 fn pool_keys(pool: &mut Database, raw: raw::PoolKeys) {
+    queue::queue(&mut pool.queue, &raw);
     set(&mut pool.pool_mode, raw.pool_mode);
     set(&mut pool.session_state, raw.session_state);
     set(&mut pool.min_pool_size, raw.min_pool_size);
@@ -293,6 +301,12 @@ impl Resolver<'_, '_> {
         let secret = raw
             .password
             .and_then(|source| self.secret(&["users", name, "password"], source));
+        let class = queue::RawClass {
+            priority: raw.priority,
+            max_queries_per_second: raw.max_queries_per_second,
+            query_burst: raw.query_burst,
+        };
+        let class = self.class(["users", name], class);
         User {
             name: name.to_owned(),
             secret,
@@ -309,6 +323,7 @@ impl Resolver<'_, '_> {
             idle_transaction_timeout: raw.idle_transaction_timeout.map(Duration::from),
             client_idle_timeout: raw.client_idle_timeout.map(Duration::from),
             query_wait_timeout: raw.query_wait_timeout.map(Duration::from),
+            class,
         }
     }
 
@@ -353,6 +368,7 @@ impl Resolver<'_, '_> {
                 .extend(value.map(|value| (parameter.to_owned(), value)));
         }
         set(&mut pool.pool_size, own.pool_size);
+        set(&mut pool.queue.priority, own.priority);
         pool_keys(&mut pool, raw.keys);
         let section = ["pools", name, "server_tls"];
         self.server_tls(&section, &mut pool.server_tls, raw.server_tls);

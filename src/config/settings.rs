@@ -1,6 +1,8 @@
 //! The keys of a configuration as names and values: the one table behind `SHOW CONFIG` and behind
 //! the comparison at reload. Passwords are not in it.
 
+mod login;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ impl Config {
     /// Every setting of the process and every default for pools and users, for `SHOW CONFIG`.
     pub fn settings(&self) -> Vec<Setting> {
         let default = defaults::config(&self.path, System.cores());
-        let process = KEYS.iter().map(|key| Setting {
+        let process = keys().map(|key| Setting {
             key: key.shown(),
             value: (key.value)(self),
             default: (key.value)(&default),
@@ -132,7 +134,12 @@ const fn named<T>(name: &'static str, value: fn(&T) -> String) -> NamedKey<T> {
     NamedKey { name, value }
 }
 
-pub(super) const KEYS: &[Key] = &[
+/// Every key of the process.
+pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(login::KEYS)
+}
+
+const KEYS: &[Key] = &[
     fixed("general", "listen_addr", |c| {
         join(c.listen.tcp.iter().map(|addr| addr.ip().to_string()))
     }),
@@ -303,6 +310,10 @@ pub(super) const POOL_KEYS: &[PoolKey] = &[
         d.max_db_client_connections.to_string()
     }),
     general("max_queue", |d| d.max_queue.to_string()),
+    general("max_user_queue", |d| d.queue.max_user.to_string()),
+    general("queue_fair_by", |d| d.queue.fair_by.as_str().to_owned()),
+    general("early_refusal", |d| flag(d.queue.early_refusal)),
+    general("over_rate", |d| d.queue.over_rate.as_str().to_owned()),
     general("max_prepared_statements", |d| {
         d.max_prepared_statements.to_string()
     }),
@@ -368,6 +379,7 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("datestyle", |d| parameter(d, "datestyle")),
     named("timezone", |d| parameter(d, "timezone")),
     named("application_name", |d| parameter(d, "application_name")),
+    named("priority", |d| d.queue.priority.as_str().to_owned()),
     named("cache.enabled", |d| flag(d.cache.enabled)),
     named("cache.ttl", |d| seconds(d.cache.ttl)),
     named("cache.stale_while_revalidate", |d| {
@@ -425,6 +437,15 @@ pub(super) const USER_KEYS: &[NamedKey<User>] = &[
     named("query_wait_timeout", |u| {
         optional_seconds(u.query_wait_timeout)
     }),
+    named("priority", |u| {
+        u.class
+            .priority
+            .map_or(String::new(), |p| p.as_str().to_owned())
+    }),
+    named("max_queries_per_second", |u| {
+        u.class.max_queries_per_second.to_string()
+    }),
+    named("query_burst", |u| u.class.query_burst.to_string()),
 ];
 
 fn protocols(protocols: TlsProtocols) -> String {

@@ -108,7 +108,7 @@ fn is_key(text: &str) -> bool {
 
 /// Whether a value has no default of its own: those of pools and users, and a section in one line.
 fn is_named(line: &Line) -> bool {
-    let named = ["pools.", "users.", "peers."];
+    let named = ["pools.", "users.", "applications.", "peers."];
     line.key == "shared" || named.iter().any(|name| line.section.starts_with(name))
 }
 
@@ -142,6 +142,7 @@ fn the_example_has_every_key() {
     assert_eq!(keys("client_tls"), set(&[fields::<ClientTls>()]));
     assert_eq!(keys("server_tls"), set(&[fields::<ServerTls>()]));
     assert_eq!(keys("auth"), set(&[fields::<Auth>()]));
+    assert_eq!(keys("login"), set(&[fields::<raw::Login>()]));
     assert_eq!(
         keys("pools.app"),
         set(&[fields::<PoolOwn>(), fields::<PoolKeys>()])
@@ -150,6 +151,10 @@ fn the_example_has_every_key() {
     assert_eq!(keys("pools.app.cache"), set(&[fields::<PoolCache>()]));
     assert_eq!(keys("pools.app.server_tls"), set(&[fields::<ServerTls>()]));
     assert_eq!(keys("users.app"), set(&[fields::<User>()]));
+    assert_eq!(
+        keys("applications.report"),
+        set(&[fields::<raw::Application>()])
+    );
     assert_eq!(keys("peers.2"), set(&[fields::<raw::Peer>()]));
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
-    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
-    SessionStatePolicy, SslMode,
+    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
+    Priority, RowSecurity, SessionStatePolicy, SslMode,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -80,6 +80,9 @@ deserialize_scalars!(
     RowSecurity,
     Consistency,
     Balance,
+    Priority,
+    FairBy,
+    OverRate,
     LogStyle,
     Facility,
     SslMode,
@@ -305,6 +308,9 @@ words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
 words!(Balance: RoundRobin = "round-robin", Disable = "disable");
+words!(Priority: Critical = "critical", Normal = "normal", Background = "background");
+words!(FairBy: Nobody = "nobody", User = "user", ApplicationName = "application_name");
+words!(OverRate: Wait = "wait", Refuse = "refuse");
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

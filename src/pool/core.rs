@@ -8,12 +8,23 @@
 //! waiter elsewhere has waited longer by more than [`Limits::patience`]; so workers rarely exchange
 //! connections, and none starves.
 //!
+//! Where it matters who waits, clients ask with a [`Claim`], and wait in one queue for all workers (see
+//! [`fair`]), behind those without one, who are few then.
+//!
 //! Invariant: while somebody waits, nothing is idle.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+mod connecting;
+pub mod fair;
+mod numbers;
+mod pace;
 pub mod places;
+
+use fair::{Ask, Claim, Fair, Turned};
+pub use numbers::Counts;
+use pace::Pace;
 
 /// What bounds the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +71,17 @@ pub enum Granted<S> {
 #[derive(Debug)]
 enum Slot<S, W> {
     Free,
-    Waiting { waker: W, since: Instant },
+    Waiting {
+        waker: W,
+        since: Instant,
+        /// `None`: in the queue of its worker.
+        claim: Option<Claim>,
+    },
     Granted(S),
-    WaitingForPlace { waker: W, since: Instant },
+    WaitingForPlace {
+        waker: W,
+        since: Instant,
+    },
     Place,
     Failed,
 }
@@ -73,26 +92,6 @@ struct Idle<S> {
     since: Instant,
 }
 
-/// Numbers for `SHOW POOLS` and metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub idle: usize,
-    pub lent: usize,
-    /// Of those that are lent: the connections that are one client's own, and places for such.
-    pub own: usize,
-    pub connecting: usize,
-    /// For a connection or for a place.
-    pub waiting: usize,
-    pub longest_wait: Duration,
-}
-
-impl Counts {
-    /// No connection, and nobody who wants one.
-    pub fn is_empty(&self) -> bool {
-        self.idle + self.lent + self.connecting + self.waiting == 0
-    }
-}
-
 #[derive(Debug)]
 pub struct Core<S, W> {
     limits: Limits,
@@ -100,6 +99,9 @@ pub struct Core<S, W> {
     idle: Vec<VecDeque<Idle<S>>>,
     /// By worker, oldest first. May hold tickets that were cancelled.
     queues: Vec<VecDeque<Ticket>>,
+    /// Those with a claim.
+    fair: Fair,
+    pace: Pace,
     slots: Vec<(u32, Slot<S, W>)>,
     free_slots: Vec<u32>,
     idle_count: usize,
@@ -122,6 +124,8 @@ impl<S, W: Clone> Core<S, W> {
             limits,
             idle: (0..homes).map(|_| VecDeque::new()).collect(),
             queues: (0..homes).map(|_| VecDeque::new()).collect(),
+            fair: Fair::default(),
+            pace: Pace::default(),
             slots: Vec::new(),
             free_slots: Vec::new(),
             idle_count: 0,
@@ -168,6 +172,19 @@ impl<S, W: Clone> Core<S, W> {
         waker: &W,
         prefer: impl Fn(&S) -> bool,
     ) -> Checkout<S> {
+        self.checkout_as(None, home, now, waker, prefer)
+    }
+
+    /// The same with a claim, which says when it is due if it must wait.
+    #[inline]
+    pub fn checkout_as(
+        &mut self,
+        claim: Option<Claim>,
+        home: usize,
+        now: Instant,
+        waker: &W,
+        prefer: impl Fn(&S) -> bool,
+    ) -> Checkout<S> {
         if self.idle_count > 0
             && !self.held
             && let Some(server) = self.take_idle(home, prefer)
@@ -178,7 +195,29 @@ impl<S, W: Clone> Core<S, W> {
         if self.is_queue_full() {
             return Checkout::Refused;
         }
-        Checkout::Wait(self.wait(home, now, waker))
+        Checkout::Wait(self.wait_as(claim, home, now, waker))
+    }
+
+    /// Whether a client may wait, if it would have to; the length of the whole queue is not looked at.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, ask: &Ask) -> Result<(), Turned> {
+        if self.held || self.idle_count > 0 {
+            return Ok(());
+        }
+        let party = ask.claim.party;
+        if ask.max_party > 0 && self.fair.waiting_of(party) >= ask.max_party {
+            return Err(Turned::Party);
+        }
+        let Some(patience) = ask.patience else {
+            return Ok(());
+        };
+        let plain = self.waiting - self.fair.waiting();
+        match self.pace.expected(plain + self.fair.ahead(ask.claim)) {
+            Some(expected) if expected > patience => Err(Turned::Hopeless(expected)),
+            _ => Ok(()),
+        }
     }
 
     fn is_queue_full(&self) -> bool {
@@ -188,12 +227,29 @@ impl<S, W: Clone> Core<S, W> {
 
     /// A place in the queue, full or not: for a client whose connection is only being checked.
     pub fn wait(&mut self, home: usize, now: Instant, waker: &W) -> Ticket {
+        self.wait_as(None, home, now, waker)
+    }
+
+    /// The same with a claim.
+    pub fn wait_as(
+        &mut self,
+        claim: Option<Claim>,
+        home: usize,
+        now: Instant,
+        waker: &W,
+    ) -> Ticket {
         let ticket = self.new_slot(Slot::Waiting {
             waker: waker.clone(),
             since: now,
+            claim,
         });
-        drop_stale(&mut self.queues[home], &self.slots, self.waiting);
-        self.queues[home].push_back(ticket);
+        match claim {
+            Some(claim) => self.fair.push(claim, ticket),
+            None => {
+                drop_stale(&mut self.queues[home], &self.slots, self.waiting);
+                self.queues[home].push_back(ticket);
+            }
+        }
         self.waiting += 1;
         ticket
     }
@@ -267,8 +323,11 @@ impl<S, W: Clone> Core<S, W> {
     pub fn cancel(&mut self, ticket: Ticket) -> Option<S> {
         self.slot(ticket)?;
         match self.free_slot(ticket) {
-            Slot::Waiting { .. } => {
+            Slot::Waiting { claim, .. } => {
                 self.waiting -= 1;
+                if let Some(claim) = claim {
+                    self.fair.remove(claim, ticket);
+                }
                 None
             }
             Slot::Granted(server) => Some(server),
@@ -306,6 +365,7 @@ impl<S, W: Clone> Core<S, W> {
             if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Granted(server)) {
                 self.waiting -= 1;
                 self.lent += 1;
+                self.pace.served(self.waiting, now);
                 return Some(waker);
             }
             // next_waiter gives only tickets that wait.
@@ -318,6 +378,14 @@ impl<S, W: Clone> Core<S, W> {
 
     /// Takes the waiter that is due for a connection freed on `home` out of its queue.
     fn next_waiter(&mut self, home: usize) -> Option<Ticket> {
+        let plain = match self.waiting > self.fair.waiting() {
+            true => self.next_plain(home),
+            false => None,
+        };
+        plain.or_else(|| self.fair.next())
+    }
+
+    fn next_plain(&mut self, home: usize) -> Option<Ticket> {
         let local = self.oldest(home);
         let mut best = local.map(|since| (home, since));
         for other in (0..self.queues.len()).filter(|o| *o != home) {
@@ -357,62 +425,18 @@ impl<S, W: Clone> Core<S, W> {
         self.lent += 1;
     }
 
-    /// A connection could not be made.
-    pub fn connect_failed(&mut self) {
-        self.connecting -= 1;
-    }
-
-    /// How many connections to start making now; they count as connecting from here on. `minimum`
-    /// is how many there should be even if nobody waits.
-    pub fn start_connecting(&mut self, now: Instant, minimum: usize) -> usize {
-        if self.held {
-            return 0;
-        }
-        let total = self.idle_count + self.lent + self.connecting;
-        let mut allowed = self.limits.size;
-        if self.limits.reserve > 0 && self.longest_wait(now) >= self.limits.reserve_timeout {
-            allowed += self.limits.reserve;
-        }
-        let wanted = self
-            .waiting
-            .saturating_sub(self.connecting)
-            .max(minimum.saturating_sub(total));
-        let n = wanted
-            .min(allowed.saturating_sub(total))
-            .min(self.limits.max_connecting.saturating_sub(self.connecting));
-        self.connecting += n;
-        n
-    }
-
-    /// Whether [`Core::start_connecting`] could give more than zero; cheap.
-    #[inline]
-    pub fn may_connect(&self) -> bool {
-        let total = self.idle_count + self.lent + self.connecting;
-        !self.held
-            && total < self.limits.size + self.limits.reserve
-            && self.connecting < self.limits.max_connecting
-    }
-
-    fn longest_wait(&mut self, now: Instant) -> Duration {
-        (0..self.queues.len())
-            .filter_map(|home| self.oldest(home))
-            .min()
-            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
-
     /// Nobody can be served: all waiters are to be told. Gives whom to wake.
     pub fn fail_waiters(&mut self) -> Vec<W> {
         let mut wakers = Vec::new();
-        for queue in &mut self.queues {
-            for ticket in queue.drain(..) {
-                let (generation, slot) = &mut self.slots[ticket.slot as usize];
-                if *generation != ticket.generation {
-                    continue;
-                }
-                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Failed) {
-                    wakers.push(waker);
-                    self.waiting -= 1;
-                }
+        let plain = self.queues.iter_mut().flat_map(|queue| queue.drain(..));
+        for ticket in plain.chain(self.fair.drain()) {
+            let (generation, slot) = &mut self.slots[ticket.slot as usize];
+            if *generation != ticket.generation {
+                continue;
+            }
+            if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Failed) {
+                wakers.push(waker);
+                self.waiting -= 1;
             }
         }
         wakers
@@ -443,17 +467,6 @@ impl<S, W: Clone> Core<S, W> {
             }
         }
         closed
-    }
-
-    pub fn counts(&mut self, now: Instant) -> Counts {
-        Counts {
-            idle: self.idle_count,
-            lent: self.lent,
-            own: self.own,
-            connecting: self.connecting,
-            waiting: self.waiting + self.waiting_for_place,
-            longest_wait: self.longest_wait(now).max(self.longest_wait_for_place(now)),
-        }
     }
 
     /// More connections than the limits allow, after they were lowered.

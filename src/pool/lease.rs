@@ -58,10 +58,10 @@ impl Pool {
         let server = poll_fn(|cx| match waiting.ticket {
             None => {
                 let now = Instant::now();
-                match self.checkout(Home::Control, now, cx.waker(), &Settings::default()) {
-                    Checkout::Ready(server) => Poll::Ready(Ok(server)),
-                    Checkout::Refused => Poll::Ready(Err(LeaseError::QueueFull)),
-                    Checkout::Wait(ticket) => {
+                match self.checkout(Home::Control, now, cx.waker(), &Settings::default(), None) {
+                    Ok(Checkout::Ready(server)) => Poll::Ready(Ok(server)),
+                    Ok(Checkout::Refused) | Err(_) => Poll::Ready(Err(LeaseError::QueueFull)),
+                    Ok(Checkout::Wait(ticket)) => {
                         waiting.ticket = Some(ticket);
                         Poll::Pending
                     }

@@ -4,13 +4,16 @@
 //! starts tasks on the control runtime: [`connect`]ing, [`recycle`]ing, [`maintain`]ing.
 
 pub mod budget;
+mod checkout;
 pub mod connect;
 pub mod core;
 mod hold;
 pub mod lease;
 pub mod maintain;
 pub mod moving;
+pub mod overload;
 pub mod own;
+pub mod rate;
 pub mod recycle;
 pub mod registry;
 pub mod settings;
@@ -19,14 +22,14 @@ pub mod welcome;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 
 use self::budget::Budget;
-use self::core::{Checkout, Core, Counts, Granted, Ticket};
+use self::core::{Core, Counts, Granted, Ticket};
 use self::settings::PoolSettings;
 use self::stats::{Shard, Totals};
 use crate::dns::Resolver;
@@ -35,9 +38,9 @@ use crate::server::connect::Endpoint;
 use crate::server::endpoints::Endpoints;
 use crate::server::password::Passwords;
 use crate::server::{Activity, Server};
-use crate::session::settings::Settings;
 use crate::session::statement::Registry;
 use crate::shared::Tier;
+use crate::telemetry::refusals::Refusals;
 use crate::worker::Home;
 
 /// What all pools of a process share.
@@ -55,6 +58,7 @@ pub struct Shared {
     origin: Origin,
     /// Another process takes over: no connection is made for later.
     retiring: AtomicBool,
+    pub refusals: Refusals,
 }
 
 /// Where a process goes on that has taken over from another one.
@@ -90,6 +94,7 @@ impl Shared {
             next_id: AtomicU64::new(origin.next_id),
             origin,
             retiring: AtomicBool::new(false),
+            refusals: Refusals::default(),
         })
     }
 
@@ -228,64 +233,6 @@ impl Pool {
 
     pub fn counts(&self) -> Counts {
         self.core.lock().counts(Instant::now())
-    }
-
-    /// A server connection for a client on `home`, if possible one that has `wanted` set already.
-    pub fn checkout(
-        self: &Arc<Pool>,
-        home: Home,
-        now: Instant,
-        waker: &Waker,
-        wanted: &Settings,
-    ) -> Checkout<Box<Server>> {
-        let index = home.index(self.shared.workers);
-        loop {
-            let (outcome, starved) = {
-                let mut core = self.core.lock();
-                let prefer = |s: &Server| s.state.settings.as_ref().is_some_and(|s| s.same(wanted));
-                let outcome = core.checkout(index, now, waker, |server| prefer(server));
-                let waits = matches!(outcome, Checkout::Wait(_));
-                (outcome, waits && core.may_connect())
-            };
-            match outcome {
-                Checkout::Ready(mut server) => match self.fitness(&mut server, now) {
-                    Fitness::Fit => return Checkout::Ready(server),
-                    Fitness::Dead(why) => self.discard(server, why),
-                    Fitness::Unproved => {
-                        // In the queue first: the check may be over at once.
-                        let ticket = self.core.lock().wait(index, now, waker);
-                        self.recycle(server, recycle::Work::Check);
-                        return Checkout::Wait(ticket);
-                    }
-                },
-                waiting => {
-                    if starved {
-                        self.connect_more();
-                    }
-                    return waiting;
-                }
-            }
-        }
-    }
-
-    /// Whether a connection that was idle can be used as it is.
-    fn fitness(&self, server: &mut Server, now: Instant) -> Fitness {
-        if self.is_obsolete(server) {
-            return Fitness::Dead("obsolete connection");
-        }
-        // An idle server has nothing to say: data or end of file both mean that it is gone, or in
-        // a state that we do not know.
-        let mut context = Context::from_waker(Waker::noop());
-        if server.stream.poll_read_ready(&mut context).is_ready() {
-            self.forget_answers();
-            return Fitness::Dead("server closed the connection");
-        }
-        let delay = self.settings.load().database.server.check_delay;
-        // Zero: each time.
-        if delay.is_zero() || now.saturating_duration_since(server.checked) > delay {
-            return Fitness::Unproved;
-        }
-        Fitness::Fit
     }
 
     /// A server connection was lost: the server may have crashed or another one taken its place, and
@@ -478,11 +425,4 @@ impl Pool {
             self.health.lock().retry_refused(Instant::now());
         }
     }
-}
-
-enum Fitness {
-    Fit,
-    Dead(&'static str),
-    /// Unused for so long that it must prove that it works.
-    Unproved,
 }

@@ -17,6 +17,7 @@ use super::lease::LeaseError;
 use crate::protocol::startup::Replication;
 use crate::server::connect::ConnectError;
 use crate::server::{Activity, Server};
+use crate::telemetry::refusals::Reason;
 use crate::worker::Home;
 
 /// Why an idle connection is closed for one of these.
@@ -109,6 +110,7 @@ impl Pool {
                 None => {
                     let asked = self.core.lock().wait_for_place(Instant::now(), cx.waker());
                     let Some(ticket) = asked else {
+                        self.shared.refusals.count(Reason::Queue);
                         return Poll::Ready(Err(LeaseError::QueueFull));
                     };
                     waiting.ticket = Some(ticket);

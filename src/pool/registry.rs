@@ -7,9 +7,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use super::overload::Classes;
 use super::settings::PoolSettings;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
+use crate::cache::pool::PoolCache;
 use crate::config::{Config, Database, Host, User};
 use crate::dns::Resolver;
 use crate::net::tls_client::{TlsClient, TlsClientError};
@@ -78,6 +80,7 @@ struct Inner {
     /// By database entry, for all its pools.
     passwords: HashMap<String, Arc<Passwords>>,
     caches: Arc<Caches>,
+    classes: Arc<Classes>,
     holds: Holds,
 }
 
@@ -100,6 +103,7 @@ impl Pools {
                 scram_keys: HashMap::new(),
                 passwords: HashMap::new(),
                 caches: Arc::new(caches),
+                classes: Arc::new(Classes::new(&config, &Classes::default())),
                 holds: Holds::default(),
                 config,
             }),
@@ -143,8 +147,7 @@ impl Pools {
         let cache = inner
             .caches
             .of_pool(&inner.config, database, name, &server_user, None);
-        let settings =
-            PoolSettings::new(database, inner.user(&server_user), &inner.config.log, cache);
+        let settings = inner.settings(database, &server_user, cache);
         let pool = Pool::new(NewPool {
             endpoints: inner.endpoints(database),
             credentials: inner.credentials(database, &server_user),
@@ -231,6 +234,7 @@ impl Pools {
         let mut inner = self.inner.lock();
         let old = std::mem::replace(&mut inner.config, Arc::clone(&config));
         inner.tls = tls;
+        inner.classes = Arc::new(Classes::new(&config, &inner.classes));
         inner.total.set_limit(config.max_server_conn);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
@@ -268,7 +272,7 @@ impl Pools {
                 cache.space.wait_for(Arc::downgrade(&held));
             }
             drop(before);
-            let settings = PoolSettings::new(&database, inner.user(&pool.user), &config.log, cache);
+            let settings = inner.settings(&database, &pool.user, cache);
             pool.offer_credentials(inner.credentials(&database, &pool.user));
             pool.set_passwords(inner.passwords(&database, &pool.user));
             pool.apply(settings, inner.endpoints(&database), moved);
@@ -296,6 +300,17 @@ fn tls_clients(config: &Config) -> Result<BTreeMap<String, Arc<TlsClient>>, TlsS
 }
 
 impl Inner {
+    /// Of the pool of a database and a server user.
+    fn settings(
+        &self,
+        database: &Arc<Database>,
+        user: &str,
+        cache: Option<Arc<PoolCache>>,
+    ) -> PoolSettings {
+        let (user, log) = (self.user(user), &self.config.log);
+        PoolSettings::new(database, user, log, cache, &self.classes)
+    }
+
     fn user(&self, name: &str) -> &User {
         self.config
             .users

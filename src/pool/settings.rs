@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Limits;
+use super::overload::{Classes, Overload};
 use crate::cache::pool::PoolCache;
 use crate::config::{Database, Log, PoolMode, SessionStatePolicy, Timeouts, User};
 
@@ -18,6 +19,8 @@ pub struct PoolSettings {
     pub log: LogServers,
     /// If answers are remembered in its database, for this pool or another.
     pub cache: Option<Arc<PoolCache>>,
+    /// If it matters which of its clients ask.
+    pub overload: Option<Arc<Overload>>,
 }
 
 /// Which of its server connections' doings are logged.
@@ -39,6 +42,7 @@ impl PoolSettings {
         user: &User,
         log: &Log,
         cache: Option<Arc<PoolCache>>,
+        classes: &Arc<Classes>,
     ) -> PoolSettings {
         PoolSettings {
             mode: user.pool_mode.unwrap_or(database.pool_mode),
@@ -59,6 +63,7 @@ impl PoolSettings {
                 disconnections: log.disconnections,
             },
             cache,
+            overload: Overload::new(classes, database),
             database: Arc::clone(database),
         }
     }

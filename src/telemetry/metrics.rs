@@ -199,6 +199,7 @@ pub fn render(console: &Console) -> String {
             n as f64,
         );
     }
+    render_refusals(console, &recorder);
     let pools = console.pools().all();
     gauge(
         "pgweir_pools_not_shown",
@@ -212,6 +213,16 @@ pub fn render(console: &Console) -> String {
     let mut text = recorder.handle().render();
     render_times(&pools[..pools.len().min(POOLS_MAX)], &mut text);
     text
+}
+
+fn render_refusals(console: &Console, recorder: &impl Recorder) {
+    let name = "pgweir_refusals_total";
+    let help = SharedString::from("Clients or requests refused by a limit.");
+    recorder.describe_counter(KeyName::from(name), None, help);
+    for (reason, count) in console.pools().shared().refusals.all() {
+        let key = Key::from_parts(name, vec![Label::new("reason", reason)]);
+        recorder.register_counter(&key, &METADATA).absolute(count);
+    }
 }
 
 fn render_times(pools: &[std::sync::Arc<Pool>], text: &mut String) {

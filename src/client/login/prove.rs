@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Arrival, Door, Refusal, demand};
+use super::{Arrival, Door, Refusal, demand, gate};
 use crate::auth::secret::Secret;
 use crate::client::auth::{self, AuthError, AuthRequest, Proof};
 use crate::client::users::LookupError;
@@ -43,6 +43,7 @@ pub(super) async fn prove(
 ) -> Result<(Proof, Option<Secret>), Refusal> {
     let user = &arrival.startup.user;
     let demand = demand::demand(config, stream, arrival)?;
+    let attempt = gate::begin(door, config, arrival, demand.auth_type)?;
     let is_listed = config.users.contains_key(user);
     let wants_secret = match demand.auth_type {
         AuthType::Plain | AuthType::Md5 | AuthType::ScramSha256 => true,
@@ -102,6 +103,7 @@ pub(super) async fn prove(
         is_known: auth_type == AuthType::Pam || is_listed || stored.is_some(),
     };
     let outcome = auth::authenticate(stream, &request).await;
+    gate::end(door, config, attempt, &outcome);
     let proof = outcome.map_err(|error| {
         let code = match &error {
             AuthError::Failed(_) => {
@@ -113,5 +115,8 @@ pub(super) async fn prove(
         };
         Refusal::new(code, error.to_string())
     })?;
+    if let Some(presence) = &arrival.presence {
+        presence.proved();
+    }
     Ok((proof, stored))
 }

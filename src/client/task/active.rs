@@ -35,6 +35,8 @@ pub struct Active {
     pub(super) fill: Option<Box<cached::Fill>>,
     /// What another client has asked for has failed: ask for oneself.
     pub(super) alone: bool,
+    /// The present request counts towards its user's rate already.
+    pub(super) paid: bool,
     /// Nothing is forwarded to the server before this is there.
     pub(super) hold_up: Option<oneshot::Receiver<()>>,
     /// Nothing is passed to the client before this is there.
@@ -50,6 +52,8 @@ pub(super) enum Phase {
     Joined(Box<cached::Waiting>),
     /// Other instances' answers are looked at.
     Looking(Box<shared::Looking>),
+    /// Its user or application has asked too often: its time comes later.
+    Throttled,
     Attached(Box<Server>),
 }
 
@@ -67,6 +71,7 @@ impl Default for Active {
             key: Key::default(),
             fill: None,
             alone: false,
+            paid: false,
             hold_up: None,
             hold_down: None,
         }
@@ -85,6 +90,7 @@ impl Active {
         self.blocked = false;
         self.fill = None;
         self.alone = false;
+        self.paid = false;
         self.hold_up = None;
         self.hold_down = None;
     }

@@ -314,7 +314,7 @@ impl ClientTask {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 None
             }
-            Phase::Detached | Phase::Joined(_) | Phase::Looking(_) => None,
+            Phase::Detached | Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => None,
         }
     }
 

@@ -66,15 +66,19 @@ impl ClientTask {
             active.x.judged = None;
         }
         let settings = self.pool.settings();
+        let has_rules = settings.overload.is_some();
         let cache = settings
             .cache
             .as_ref()
             .filter(|cache| cache.rules.enabled && settings.mode != PoolMode::Session);
-        let Some(cache) = cache.cloned() else {
-            drop(settings);
+        let cache = cache.cloned();
+        drop(settings);
+        if has_rules && let Some(step) = self.over_rate(cx, now) {
+            return step;
+        }
+        let Some(cache) = cache else {
             return self.begin_checkout(cx, now);
         };
-        drop(settings);
         let outcome = match self.look(&cache, cx, now) {
             Ok(outcome) => outcome,
             Err(why) => {
@@ -221,6 +225,7 @@ impl ClientTask {
             return;
         };
         active.x.up.skip(shape.length);
+        active.paid = false;
         active.alone = false;
         let out = active.x.down.insert();
         let bound = shape.bound && entry.ending != Ending::Error { bound: false };

@@ -77,7 +77,7 @@ impl ClientTask {
                     let quiet = server.state.is_idle() && !server.is_being_cancelled();
                     quiet && active.began.is_none()
                 }
-                Phase::Joined(_) | Phase::Looking(_) => false,
+                Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => false,
             };
             if !rests || !down.is_empty() || up.pending_len() > 0 || up.in_message() {
                 return false;

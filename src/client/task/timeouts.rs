@@ -82,6 +82,11 @@ impl ClientTask {
         true
     }
 
+    pub(super) fn set_throttled_deadline(&self, now: Now, wait: Duration) {
+        self.info.set_state(State::Waiting, 0, now.millis());
+        self.info.set_deadline(deadline(now.micros, wait));
+    }
+
     /// While another client asks for what this one wants, its statement's time runs.
     pub(super) fn set_joined_deadline(&self, now: Now) {
         self.info.set_state(State::Waiting, 0, now.millis());

@@ -4,8 +4,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, Peer, PoolCache, PoolKeys, PoolOwn,
-    ServerTls, User, fields,
+    Application, Auth, CacheLimits, ClientTls, General, Http, Log, Login, Peer, PoolCache,
+    PoolKeys, PoolOwn, ServerTls, User, fields,
 };
 use crate::config::error::Problems;
 
@@ -30,7 +30,7 @@ impl Section {
 const POOL_CACHE: &str = "pools.NAME.cache";
 
 /// The sections of a file, and at the end what is a section inside a pool only.
-fn sections() -> [Section; 11] {
+fn sections() -> [Section; 13] {
     let plain = |name, keys: &[&[&'static str]]| Section {
         name,
         named: false,
@@ -49,10 +49,12 @@ fn sections() -> [Section; 11] {
         plain("client_tls", &[fields::<ClientTls>()]),
         plain("server_tls", &[fields::<ServerTls>()]),
         plain("auth", &[fields::<Auth>()]),
+        plain("login", &[fields::<Login>()]),
         plain("cache", &[fields::<CacheLimits>()]),
         named("pools", &pool),
         named("users", &[fields::<User>()]),
         named("peers", &[fields::<Peer>()]),
+        named("applications", &[fields::<Application>()]),
         plain(POOL_CACHE, &[fields::<PoolCache>()]),
     ]
 }

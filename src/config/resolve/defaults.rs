@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::attempts::Rules;
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database, Facility,
-    FeedSettings, Host, Http, Invalidation, Listen, Log, LogStyle, PoolMode, RowSecurity,
+    FeedSettings, Host, Http, Invalidation, Listen, Log, LogStyle, Login, PoolMode, RowSecurity,
     ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode, StartupRules, Timeouts,
     TlsProtocols, User,
 };
 
 use crate::config::tls::TlsChoice;
-use crate::config::{Balance, Peering};
+use crate::config::{Balance, FairBy, OverRate, Peering, Priority, Queue};
 use crate::dns::DnsSettings;
 use crate::dns::cache::Limits;
 
@@ -95,6 +96,18 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             dbname: None,
             query_ttl: seconds(10),
         },
+        login: Login {
+            rules: Rules {
+                user_failures: 0,
+                address_failures: 0,
+                window: seconds(60),
+                backoff: seconds(1),
+                max_backoff: seconds(900),
+            },
+            max_half_open: 0,
+            allow: Vec::new(),
+            deny: Vec::new(),
+        },
         peering: Peering::default(),
         cache: CacheLimits {
             shared: None,
@@ -105,6 +118,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         fallback: None,
         pool_defaults: Arc::new(database()),
         users: Default::default(),
+        applications: Default::default(),
         source: Default::default(),
         oddities: Vec::new(),
         pgbouncer: None,
@@ -192,6 +206,13 @@ fn database() -> Database {
             client_write: seconds(60),
         },
         max_queue: 10_000,
+        queue: Queue {
+            max_user: 0,
+            fair_by: FairBy::Nobody,
+            early_refusal: false,
+            over_rate: OverRate::Wait,
+            priority: Priority::Normal,
+        },
         max_prepared_statements: 200,
         connect_query: None,
         auth_user: None,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Resolver, raw, set, set_nonzero, set_path, set_text};
 use crate::config::Listen;
-use crate::net::network::NoNetwork;
+use crate::config::units::List;
+use crate::net::network::Network;
 
 impl Resolver<'_, '_> {
     pub(super) fn listen(&mut self, listen: &mut Listen, raw: &raw::General) {
@@ -52,17 +53,19 @@ impl Resolver<'_, '_> {
         set_nonzero::<Duration, _>(&mut listen.tcp_keepintvl, raw.tcp_keepintvl);
         set_nonzero::<u32, _>(&mut listen.tcp_keepcnt, raw.tcp_keepcnt);
         set_nonzero::<Duration, _>(&mut listen.tcp_user_timeout, raw.tcp_user_timeout);
-        let networks = raw.proxy_protocol.as_ref();
-        for text in networks.into_iter().flat_map(|list| &list.0) {
-            match text.parse() {
-                Ok(network) => listen.proxy_protocol.push(network),
-                Err(error) => {
-                    let error: NoNetwork = error;
-                    let key = ["general", "proxy_protocol"];
-                    self.problems.add(&key, format!("{text:?} {error}"));
-                }
+        let key = ["general", "proxy_protocol"];
+        listen.proxy_protocol = self.networks(&key, raw.proxy_protocol.as_ref());
+    }
+
+    pub(super) fn networks(&mut self, key: &[&str], raw: Option<&List>) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for text in raw.into_iter().flat_map(|list| &list.0) {
+            match text.parse::<Network>() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.problems.add(key, format!("{text:?} {error}")),
             }
         }
+        networks
     }
 
     fn listen_ips(&mut self, name: &str) -> Vec<IpAddr> {

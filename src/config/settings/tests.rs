@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::config::raw::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, PoolCache, PoolKeys, PoolOwn, ServerTls,
-    User as RawUser, fields,
+    Auth, CacheLimits, ClientTls, General, Http, Log, Login, PoolCache, PoolKeys, PoolOwn,
+    ServerTls, User as RawUser, fields,
 };
 use crate::config::reload::{ReloadReport, diff};
 use crate::config::tests::{Fake, parse, parse_on};
@@ -18,8 +18,7 @@ fn shown(text: &str) -> BTreeMap<String, Setting> {
 
 #[test]
 fn every_key_of_the_file_is_in_the_tables() {
-    let table: BTreeSet<String> = KEYS
-        .iter()
+    let table: BTreeSet<String> = keys()
         .map(Key::shown)
         .chain(POOL_KEYS.iter().map(PoolKey::shown))
         .collect();
@@ -31,6 +30,7 @@ fn every_key_of_the_file_is_in_the_tables() {
         ("client_tls", fields::<ClientTls>()),
         ("server_tls", fields::<ServerTls>()),
         ("auth", fields::<Auth>()),
+        ("login", fields::<Login>()),
         ("cache", fields::<CacheLimits>()),
     ]
     .iter()
@@ -152,6 +152,9 @@ const VALUES: &[&str] = &[
     "'TLS_AES_128_GCM_SHA256'",
     "'X25519'",
     "'ldapserver=x ldapprefix=y'",
+    "'user'",
+    "'refuse'",
+    "'background'",
 ];
 
 #[test]
@@ -169,6 +172,7 @@ fn every_key_sets_its_own_setting_and_no_other() {
         (("pools.a", "password"), "'secret'"),
         (("pools.x", "port"), "1"),
         (("users.u", "password"), "'secret'"),
+        (("users.u", "max_queries_per_second"), "9"),
         (("users.x", "password"), "'secret'"),
     ]);
     let old = read(&base).expect("the base is right");
@@ -180,6 +184,7 @@ fn every_key_sets_its_own_setting_and_no_other() {
         ("client_tls", fields::<ClientTls>()),
         ("server_tls", fields::<ServerTls>()),
         ("auth", fields::<Auth>()),
+        ("login", fields::<Login>()),
         ("pools.a", fields::<PoolOwn>()),
         ("pools.a", fields::<PoolKeys>()),
         ("pools.a.server_tls", fields::<ServerTls>()),

@@ -1,6 +1,7 @@
 //! Whom pgweir speaks to beside clients' databases, and how it may encrypt.
 
 use super::*;
+use crate::config::Priority;
 
 #[test]
 fn peers_have_numbers_and_hosts() {
@@ -87,6 +88,46 @@ fn cipher_lists_are_read_and_what_they_lack_is_noted() {
             "[client_tls]\nprotocols = 'tlsv1.2'\necdhcurve = 'X25519MLKEM768'",
             "3: client_tls.ecdhcurve: ",
             "TLS 1.2",
+        ),
+    ] {
+        one_mistake(text, start, hint);
+    }
+}
+
+#[test]
+fn logins_and_queues() {
+    let config = right(
+        "[login]\nmax_failures = 3\nallow = ['10.1.2.3/8', '::1']\n[pools.a]\npriority = 'critical'\n\
+         early_refusal = true\n[users.u]\nmax_queries_per_second = 5\n\
+         [applications.report]\npriority = 'background'\nmax_queries_per_second = 2\nquery_burst = 9",
+    );
+    let allowed = config.login.allow.iter().map(ToString::to_string);
+    assert_eq!(allowed.collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    let queue = &config.databases["a"].queue;
+    assert_eq!(
+        (queue.priority, queue.early_refusal),
+        (Priority::Critical, true)
+    );
+    assert!(!config.databases["a"].has_parties());
+    let (user, report) = (config.users["u"].class, config.applications["report"]);
+    assert_eq!((user.burst(), report.burst()), (5, 9));
+    assert_eq!(report.priority, Some(Priority::Background));
+    for (text, start, hint) in [
+        ("[login]\nbackoff = 0", "2: login.backoff: ", "more than 0"),
+        (
+            "[login]\ndeny = 'all'",
+            "2: login.deny: ",
+            "is no network such as",
+        ),
+        (
+            "[users.u]\nquery_burst = 5",
+            "2: users.u.query_burst: ",
+            "needs max_queries_per_second",
+        ),
+        (
+            "[applications.a]\npriority = 'high'",
+            "2: applications.a.priority: ",
+            "\"background\"",
         ),
     ] {
         one_mistake(text, start, hint);

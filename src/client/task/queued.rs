@@ -1,0 +1,117 @@
+//! Asking for a server connection, and waiting until one may be asked for.
+
+use std::task::Context;
+use std::time::Duration;
+
+use super::{ClientTask, End, Phase, Step};
+use crate::client::info::{Control, Now};
+use crate::pool::core::Checkout;
+use crate::pool::core::fair::Turned;
+use crate::pool::overload;
+use crate::protocol::sqlstate;
+use crate::telemetry::refusals::Reason;
+
+impl ClientTask {
+    pub(super) fn begin_checkout(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        if self.pool.is_closed() {
+            return Step::end(End::DatabaseGone);
+        }
+        let settings = self.pool.settings_now();
+        let ask = settings.overload.as_ref().and_then(|overload| {
+            let limit = self.limit(|t| t.query_wait);
+            overload.ask(&self.info.user, self.application(), limit)
+        });
+        let home = self.worker.home();
+        let wanted = &self.state.settings;
+        let waker = cx.waker();
+        let checkout = self
+            .pool
+            .checkout(home, now.instant, waker, wanted, ask.as_ref());
+        let Some(active) = self.active.as_mut() else {
+            return Step::Idle;
+        };
+        active.paid = false;
+        active.began = Some(now.micros);
+        active.settings = Some(settings);
+        match checkout {
+            Ok(Checkout::Ready(server)) => self.attach(server, now),
+            Ok(Checkout::Wait(ticket)) => {
+                active.phase = Phase::Waiting(ticket);
+                self.set_wait_deadline(now);
+                self.watch_while_waiting(cx, now, ticket)
+            }
+            Ok(Checkout::Refused) => {
+                let limit = self.pool.settings().limits.max_queue;
+                self.turn_away(&format!(
+                    "too many clients wait for a server connection (max_queue = {limit})"
+                ))
+            }
+            Err(Turned::Party) => {
+                let why = overload::describe(&self.pool.settings().database.queue);
+                self.turn_away(&why)
+            }
+            Err(Turned::Hopeless(expected)) => self.turn_away(&format!(
+                "no server connection is expected within query_wait_timeout: the wait would be about {:.1} s",
+                expected.as_secs_f64()
+            )),
+        }
+    }
+
+    fn turn_away(&mut self, why: &str) -> Step {
+        self.drop_fill();
+        self.refuse(sqlstate::TOO_MANY_CONNECTIONS, why);
+        Step::Again
+    }
+
+    /// The name that it has given when it logged in.
+    fn application(&self) -> &str {
+        self.info.application_name.as_deref().unwrap_or_default()
+    }
+
+    /// What to do instead of serving the request, if its user or application has asked too often.
+    pub(super) fn over_rate(&mut self, cx: &mut Context<'_>, now: Now) -> Option<Step> {
+        let settings = self.pool.settings();
+        let overload = settings.overload.as_ref()?;
+        if self.active.as_ref().is_none_or(|active| active.paid) {
+            return None;
+        }
+        let limit = self.limit(|t| t.query_wait);
+        let at = overload.admit(&self.info.user, self.application(), now.micros, limit);
+        drop(settings);
+        let Ok(at) = at else {
+            self.pool.shared().refusals.count(Reason::Rate);
+            let text = "too many queries a second (max_queries_per_second)";
+            self.refuse(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, text);
+            return Some(Step::Again);
+        };
+        let active = self.active.as_mut()?;
+        active.paid = true;
+        if at <= now.micros {
+            return None;
+        }
+        active.phase = Phase::Throttled;
+        active.settings = Some(self.pool.settings_now());
+        active.began = Some(now.micros);
+        self.set_throttled_deadline(now, Duration::from_micros(at - now.micros));
+        Some(self.watch_while_joined(cx))
+    }
+
+    /// Until its time has come.
+    pub(super) fn step_throttled(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
+        if self.info.is_requested(Control::Kill) {
+            self.set_detached(now);
+            return Step::end(End::Killed);
+        }
+        if self.info.take(Control::Cancel) {
+            self.set_detached(now);
+            let text = "canceling statement due to user request";
+            self.refuse(sqlstate::QUERY_CANCELED, text);
+            return Step::Again;
+        }
+        if self.info.take(Control::Deadline) && now.millis() >= self.info.deadline() {
+            self.set_detached(now);
+            return Step::Again;
+        }
+        self.watch_while_joined(cx)
+    }
+}
