@@ -28,6 +28,9 @@ const SOCKETS_MAX: usize = 2;
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// The bytes of a message and the sockets that came with it.
+type Whole = (Vec<u8>, Vec<OwnedFd>);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     #[error("the other process is gone: {0}")]
@@ -117,7 +120,7 @@ impl Listener {
         }
     }
 
-    fn next(&mut self) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, ChannelError> {
+    fn next(&mut self) -> Result<Option<Whole>, ChannelError> {
         let Some((header, body)) = self.bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
