@@ -75,10 +75,12 @@ impl Told {
             return None;
         }
         let mut new = Vec::new();
-        let named = state.named_statements();
-        let all = named.map(|(_, statement)| statement).chain(&state.unnamed);
-        all.for_each(|statement| self.statement(statement, &mut new));
-        let named = state.named_statements();
+        let mut named: Vec<_> = state.named_statements().collect();
+        named.sort_by_key(|(name, _)| *name);
+        let all = named.iter().map(|(_, statement)| *statement);
+        for statement in all.chain(&state.unnamed) {
+            self.statement(statement, &mut new);
+        }
         Some(ClientRecord {
             new_statements: new,
             settings: of_settings(&state.settings),
@@ -86,6 +88,7 @@ impl Told {
             startup: of_settings(&state.startup),
             seen: of_reported(&state.seen),
             statements: named
+                .into_iter()
                 .map(|(name, statement)| (ByteBuf::from(name), statement.id))
                 .collect(),
             unnamed: state.unnamed.as_ref().map(|s| s.id),
