@@ -1,6 +1,6 @@
 //! All that clients come in by: the listening sockets, and who waits at them.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ use crate::client::login::{self, Door};
 use crate::config::Config;
 use crate::handover::message::Entrance;
 use crate::listener::{self, Listener};
+use crate::server::connect::Address;
+
+mod room;
+
+/// How long nobody is let in when that has failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Open from the beginning; people are let in between [`Entrances::let_in`] and
 /// [`Entrances::close`].
@@ -67,6 +73,16 @@ impl Entrances {
     }
 
     pub fn let_in(&mut self, door: &Arc<Door>) {
+        let clients = self.listeners.iter().filter_map(|l| l.socket());
+        let listed = clients.filter_map(|(entrance, socket)| {
+            let address = match entrance {
+                Entrance::Tcp(address) => Address::Tcp(address),
+                Entrance::Unix(path, _) => Address::Unix(path),
+                Entrance::Http(_) => return None,
+            };
+            Some((socket.as_raw_fd(), address))
+        });
+        door.console.set_listening(listed.collect());
         if let Some(http) = &self.http {
             let serving = http::serve(Arc::clone(http), Arc::clone(&door.console));
             self.waiting.push((false, tokio::spawn(serving)));
@@ -145,17 +161,37 @@ fn open_http(
 }
 
 async fn accept(door: Arc<Door>, listener: Arc<Listener>) {
+    let mut failures = Failures::default();
     loop {
+        if !room::is_there(listener.as_fd()) {
+            failures.note(&"no file descriptors are left for clients (ulimit -n)");
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
         let config = door.config.load_full();
         match listener.accept(&config.listen).await {
             Ok(accepted) => {
+                failures = Failures::default();
                 tokio::spawn(login::admit(Arc::clone(&door), accepted));
             }
             Err(error) => {
-                // Out of file descriptors, most likely: they come back when clients leave.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                failures.note(&error);
+                tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// In a row.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    /// It may go on for long: the log says so less and less often.
+    fn note(&mut self, error: &dyn std::fmt::Display) {
+        self.0 = self.0.saturating_add(1);
+        if self.0.is_power_of_two() {
+            tracing::warn!(%error, failures = self.0, "cannot accept a connection");
         }
     }
 }

@@ -214,6 +214,13 @@ impl Listener {
         }
     }
 
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(l) => l.as_fd(),
+            Listener::Unix(l, _) => l.as_fd(),
+        }
+    }
+
     /// For the log, and for the lines that tell the user where to connect.
     pub fn address(&self) -> String {
         match self {

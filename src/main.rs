@@ -70,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     if !cli.take_over {
         config.pidfile.as_deref().map_or(Ok(()), PidFile::check)?;
     }
+    process::raise_descriptors();
     let take_over = cli.take_over;
     let quiet = cli.quiet || cli.daemon;
     let set_log = log::start(&config.log.clone(), quiet, move |level| {

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal;
 use nix::unistd::{self, Pid, User};
 
@@ -27,6 +28,16 @@ pub fn become_user(name: &str) -> anyhow::Result<()> {
     unistd::setgid(user.gid)?;
     unistd::setuid(user.uid)?;
     Ok(())
+}
+
+/// As many file descriptors as this process may have (`ulimit -Hn`), without being asked for: each
+/// client needs one. Where that fails, there are as many as before.
+pub fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// Goes on in a new process without a terminal; returns in that one only. Nothing may have been

@@ -2,13 +2,14 @@
 
 mod support;
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::ini::Ini;
 use support::operate::{shared_postgres, until};
-use support::{Wire, query};
+use support::{Wire, parse, query, sync};
 
 /// Asks, and says whether the answer is there within half a second.
 fn answers(client: &mut Wire, sql: &str) -> bool {
@@ -261,6 +262,31 @@ fn set_holds_until_the_next_reload() {
 }
 
 #[test]
+fn psql_watches_the_console() {
+    let pg = shared_postgres();
+    let ini = Ini::start(pg.port, "", "");
+    let target = format!(
+        "host=127.0.0.1 port={} user=postgres dbname=pgbouncer",
+        ini.port
+    );
+    let mut psql = Command::new("psql")
+        .args(["-XAtq", &target])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("psql runs: see scripts/test");
+    let mut input = psql.stdin.take().unwrap();
+    input.write_all(b"show state \\watch 0.05\n").unwrap();
+    let lines = BufReader::new(psql.stdout.take().unwrap()).lines();
+    let shown = lines
+        .map_while(Result::ok)
+        .filter(|line| line == "active|yes");
+    assert_eq!(shown.take(3).count(), 3);
+    psql.kill().unwrap();
+    psql.wait().unwrap();
+}
+
+#[test]
 fn every_show_has_an_answer() {
     let pg = shared_postgres();
     let ini = Ini::start(pg.port, "", "");
@@ -296,6 +322,31 @@ fn every_show_has_an_answer() {
         ("CCS".to_owned(), 28),
         "and the console's own"
     );
+    // The sockets that are listened on, and the two ends of what the client has.
+    let fds = ini.console().query("SHOW FDS").rows();
+    let of = |task: &str| fds.iter().filter(|r| r[1] == task).collect::<Vec<_>>();
+    let (client_row, server_row) = (of("client")[0], of("server")[0]);
+    assert_eq!(
+        (of("pooler").len(), of("client").len(), of("server").len()),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        (&client_row[7], &server_row[7]),
+        (&server_row[0], &client_row[0])
+    );
+    for row in &fds {
+        let open = format!("/proc/{}/fd/{}", ini.pid(), row[0]);
+        let target = std::fs::read_link(&open).unwrap();
+        assert!(target.to_string_lossy().starts_with("socket:"), "{row:?}");
+    }
+    client
+        .send(&[parse("p", "select 'prepared'"), sync()].concat())
+        .unwrap();
+    client.answer();
+    let prepared = ini.console().query("SHOW PREPARED").rows();
+    assert_eq!(prepared.len(), 1);
+    assert_eq!(prepared[0][..2], ["postgres", "postgres"]);
+    assert!(prepared[0][2].starts_with("pgweir_") && prepared[0][3] == "select 'prepared'");
     let totals = ini.console().query("SHOW TOTALS").rows();
     assert_eq!(totals.len(), 24);
     assert_eq!(totals[2][0], "total_query_count");

@@ -93,6 +93,7 @@ need_redis() {
 }
 
 need_dnsmasq() { have dnsmasq || [ -x /usr/sbin/dnsmasq ] || need_debian "the name server that tests ask; it is not started" dnsmasq-base; }
+need_faketime() { [ -n "$(find /usr/lib -name libfaketimeMT.so.1 -print -quit 2>/dev/null)" ] || need_debian "a clock that jumps, for one process" libfaketime; }
 need_slapd() { [ -x /usr/sbin/slapd ] || without_starting_services need_debian "the directory that logins are checked against in tests; no service is started" slapd; }
 need_pam() { [ -e /usr/include/security/pam_appl.h ] || need_debian "the feature pam is linked with libpam" libpam0g-dev; }
 need_haproxy() {

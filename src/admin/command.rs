@@ -64,6 +64,7 @@ pub enum Show {
     Peers,
     PeerPools,
     Refusals,
+    Prepared,
     Cache,
     CacheTables,
     CacheTop,
@@ -96,6 +97,8 @@ const SHOWS: &[(&str, Show)] = &[
     ("peers", Show::Peers),
     ("peer_pools", Show::PeerPools),
     ("refusals", Show::Refusals),
+    ("prepared", Show::Prepared),
+    ("prepared_statements", Show::Prepared),
     ("cache", Show::Cache),
 ];
 

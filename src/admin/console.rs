@@ -18,6 +18,7 @@ use crate::pool::registry::Pools;
 use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
+use crate::server::connect::Address;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
@@ -73,6 +74,8 @@ pub struct Console {
     door: Weak<Door>,
     periods: Mutex<HashMap<Arc<str>, Period>>,
     operators: Mutex<Vec<Weak<ClientInfo>>>,
+    /// Sockets that are listened on: descriptor and address.
+    listening: Mutex<Vec<(i32, Address)>>,
     /// What operators have done.
     shard: Shard,
 }
@@ -93,6 +96,7 @@ impl Console {
             door,
             periods: Mutex::default(),
             operators: Mutex::default(),
+            listening: Mutex::default(),
             shard: Shard::default(),
         })
     }
@@ -116,6 +120,15 @@ impl Console {
     /// Whether the console is among the databases, as in PgBouncer.
     pub(super) fn shows_itself(&self) -> bool {
         self.config().pgbouncer.is_some()
+    }
+
+    /// Sockets that are listened on: descriptor and address.
+    pub fn listening(&self) -> Vec<(i32, Address)> {
+        self.listening.lock().clone()
+    }
+
+    pub fn set_listening(&self, sockets: Vec<(i32, Address)>) {
+        *self.listening.lock() = sockets;
     }
 
     /// Who is at the console.
@@ -236,7 +249,7 @@ impl Console {
         match command {
             Command::Empty => Answer::Empty,
             Command::Show(Show::Help) => Answer::Help,
-            Command::Show(Show::Fds) if !user.is_admin => Answer::Error(
+            Command::Show(Show::Fds | Show::Prepared) if !user.is_admin => Answer::Error(
                 sqlstate::INSUFFICIENT_PRIVILEGE,
                 "admin access needed".into(),
             ),

@@ -16,7 +16,9 @@ use crate::server::{Activity, Server, ServerInfo};
 pub(super) mod cache;
 mod config;
 mod dns;
+mod fds;
 mod peers;
+mod prepared;
 mod sockets;
 mod stats;
 
@@ -63,29 +65,14 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Config => config::config(console),
         Show::Sockets => sockets::all(console, |_| true),
         Show::ActiveSockets => sockets::all(console, sockets::is_linked),
-        Show::Fds => none(&[
-            ("fd", 'i'),
-            ("task", 's'),
-            ("user", 's'),
-            ("database", 's'),
-            ("addr", 's'),
-            ("port", 'i'),
-            ("cancel", 'q'),
-            ("link", 'i'),
-            ("client_encoding", 's'),
-            ("std_strings", 's'),
-            ("datestyle", 's'),
-            ("timezone", 's'),
-            ("password", 's'),
-            ("scram_client_key", 'b'),
-            ("scram_server_key", 'b'),
-        ]),
+        Show::Fds => fds::fds(console),
         Show::Mem => mem(console),
         Show::DnsHosts => dns::hosts(console),
         Show::DnsZones => dns::zones(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Refusals => refusals(console),
+        Show::Prepared => prepared::prepared(console),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),

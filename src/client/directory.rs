@@ -16,6 +16,30 @@ use crate::config::PeerId;
 #[error("the system gives no random numbers")]
 pub struct NoEntropy;
 
+/// A client that is entered and has nobody yet who would take it off the list: when this is dropped,
+/// the client leaves.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered<'a> {
+    directory: &'a Directory,
+    info: Option<&'a ClientInfo>,
+}
+
+impl Entered<'_> {
+    /// Somebody else sees to it from now on.
+    pub fn stays(mut self) {
+        self.info = None;
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(info) = self.info {
+            self.directory.leave(info);
+        }
+    }
+}
+
 /// So many random keys are tried before a client shares its number with another.
 const ATTEMPTS: usize = 8;
 
@@ -94,6 +118,14 @@ impl Directory {
         }
         clients.insert(info);
         true
+    }
+
+    /// Sees to it that a client that was entered leaves; see [`Entered`].
+    pub fn guard<'a>(&'a self, info: &'a ClientInfo) -> Entered<'a> {
+        Entered {
+            directory: self,
+            info: Some(info),
+        }
     }
 
     pub fn leave(&self, info: &ClientInfo) {
@@ -184,6 +216,16 @@ mod tests {
         }
         directory.leave(&short);
         assert!(directory.find(short.key.pid, short.key.secret()).is_none());
+        assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn who_is_not_taken_over_leaves() {
+        let directory = Directory::default();
+        let (stays, goes) = (enter(&directory, false), enter(&directory, false));
+        directory.guard(&stays).stays();
+        drop(directory.guard(&goes));
+        assert!(directory.find(stays.key.pid, stays.key.secret()).is_some());
         assert_eq!(directory.len(), 1);
     }
 

@@ -3,7 +3,7 @@
 //! A client's task is the only one that touches its sockets and state. Others set a bit of
 //! [`Control`] and wake it.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
@@ -104,6 +104,8 @@ pub struct ClientInfo {
     pub tls: bool,
     pub replication: Replication,
     pub connected: SystemTime,
+    /// Of its socket.
+    fd: AtomicI32,
     live: Live,
 }
 
@@ -157,6 +159,7 @@ impl ClientInfo {
             tls: identity.tls,
             replication: identity.replication,
             connected,
+            fd: AtomicI32::new(-1),
             live: Live {
                 deadline: AtomicU64::new(NEVER),
                 since: AtomicU64::new(0),
@@ -280,6 +283,15 @@ impl ClientInfo {
         self.live
             .prepared
             .store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// The descriptor of its socket; -1 if it is not known.
+    pub fn fd(&self) -> i32 {
+        self.fd.load(Ordering::Relaxed)
+    }
+
+    pub fn set_fd(&self, fd: i32) {
+        self.fd.store(fd, Ordering::Relaxed);
     }
 
     pub fn prepared(&self) -> u32 {

@@ -183,7 +183,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             say_no(&mut stream, &refusal).await;
         }
     };
-    door.arriving.fetch_add(1, Ordering::AcqRel);
+    let _counted = Arriving::new(&door.arriving);
     // A client that does not even read what it is told is not waited for.
     let login = within(deadline.map(|d| d + LAST_WORDS), login);
     tokio::select! {
@@ -192,7 +192,22 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             tracing::info!(client = id, peer = %knocking, reason = "max_half_open", "login failed");
         }
     }
-    door.arriving.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// A connection that is not logged in yet; counted as long as this exists.
+struct Arriving<'a>(&'a AtomicUsize);
+
+impl Arriving<'_> {
+    fn new(count: &AtomicUsize) -> Arriving<'_> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Arriving(count)
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Runs `step`, but not past the deadline, if there is one.
@@ -324,12 +339,14 @@ async fn log_in(
             Ok(())
         }
         Ok(Admission::Client(entry)) => {
+            // The client may be gone, or not read until its time is over and nobody comes back here.
+            let entered = door.directory.guard(&entry.info);
             let message = &config.startup.message;
             let out = greeting::introduction(&entry.info, &entry.reported, message);
             if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
-                door.directory.leave(&entry.info);
                 return Ok(());
             }
+            entered.stays();
             settle(door, entry.into_parts(stream));
             Ok(())
         }

@@ -91,6 +91,7 @@ impl ReplicationClient {
         let server = new.connection.server().info.id;
         let now = new.context.clock.now();
         new.info.set_state(State::Active, server, now.millis());
+        new.info.set_fd(new.client.fd());
         ReplicationClient {
             client: new.client,
             connection: new.connection,

@@ -148,6 +148,7 @@ impl ClientTask {
         {
             server.move_to(self.worker.home())?;
         }
+        self.info.set_fd(self.stream.fd());
         self.stream.rehome()
     }
 }

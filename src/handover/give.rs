@@ -192,7 +192,9 @@ impl Giver<'_> {
         let late = !limit.is_zero() && waited >= limit / 2;
         let over = !limit.is_zero() && waited >= limit;
         let mut cut_off = 0;
+        let mut left: HashMap<Arc<str>, usize> = HashMap::new();
         self.door.directory.for_each(|client| {
+            *left.entry(Arc::clone(&client.database)).or_default() += 1;
             if over {
                 cut_off += u64::from(!client.is_requested(Control::Kill));
                 client.request(Control::Kill);
@@ -204,7 +206,9 @@ impl Giver<'_> {
         });
         self.given.cut_off += cut_off;
         for pool in self.door.pools.all() {
-            pool.close_unused("handed over");
+            // Who cannot move goes on to work.
+            let keep = left.get(&pool.database).copied().unwrap_or(0);
+            pool.close_unused(keep, "handed over");
         }
     }
 

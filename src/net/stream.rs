@@ -4,7 +4,7 @@
 //! runtime each, so a connection that changes workers is moved with [`Stream::rehome`].
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -33,6 +33,15 @@ pub enum Stream {
 // === impl Socket ===
 
 impl Socket {
+    /// The descriptor's number; -1 if the socket is gone.
+    pub fn fd(&self) -> i32 {
+        match self {
+            Socket::Tcp(s) => s.as_raw_fd(),
+            Socket::Unix(s) => s.as_raw_fd(),
+            Socket::Gone => -1,
+        }
+    }
+
     /// The operating system's user at the other end of a Unix socket.
     pub fn peer_uid(&self) -> Option<u32> {
         match self {
@@ -134,6 +143,11 @@ impl Stream {
     /// library already holds is not seen, so ask only when everything decrypted has been read.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_read_ready(cx)
+    }
+
+    /// The descriptor's number; -1 if the socket is gone.
+    pub fn fd(&self) -> i32 {
+        self.socket().fd()
     }
 
     /// The descriptor, unless it is TLS's.

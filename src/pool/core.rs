@@ -245,7 +245,10 @@ impl<S, W: Clone> Core<S, W> {
         });
         match claim {
             Some(claim) => self.fair.push(claim, ticket),
-            None => self.queues[home].push_back(ticket),
+            None => {
+                drop_stale(&mut self.queues[home], &self.slots, self.waiting);
+                self.queues[home].push_back(ticket);
+            }
         }
         self.waiting += 1;
         ticket
@@ -474,6 +477,16 @@ impl<S, W: Clone> Core<S, W> {
     #[inline]
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+}
+
+/// Takes the tickets of those who have given up out of a queue, when there are many for `live` that
+/// wait: they would pile up behind one that waits on.
+fn drop_stale<S, W>(queue: &mut VecDeque<Ticket>, slots: &[(u32, Slot<S, W>)], live: usize) {
+    /// So few are not worth it.
+    const FEW: usize = 64;
+    if queue.len() >= 2 * live + FEW {
+        queue.retain(|ticket| slots[ticket.slot as usize].0 == ticket.generation);
     }
 }
 

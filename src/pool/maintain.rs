@@ -128,6 +128,9 @@ impl Pool {
                 "server idle timeout",
             );
         }
+        // After the limits were lowered; those that are lent are closed when they come back.
+        let most = settings.limits.size + settings.limits.reserve;
+        self.close_idle(|_, _| true, most, "over the pool's size");
         if self.budgets.iter().any(|b| b.is_short()) {
             // Another pool needs the room more than we need an idle connection.
             let mut one = true;

@@ -51,9 +51,9 @@ impl Pool {
         self.core.lock().lost();
     }
 
-    /// Closes what nobody uses.
-    pub fn close_unused(&self, why: &'static str) {
-        self.close_idle(|_, _| true, 0, why);
+    /// Closes what nobody uses, but leaves so many connections in all.
+    pub fn close_unused(&self, keep: usize, why: &'static str) {
+        self.close_idle(|_, _| true, keep, why);
     }
 
     /// Takes in a connection that counts as lent. It is there, whatever the limits say.
@@ -81,6 +81,7 @@ impl Pool {
             local: arrival.local,
             tls: false,
             backend_pid: arrival.backend_pid,
+            fd: arrival.socket.fd(),
             connected: arrival.connected,
         };
         let info = Arc::new(ServerInfo::of(identity, made, Activity::Active));

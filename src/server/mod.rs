@@ -69,6 +69,8 @@ pub struct ServerInfo {
     pub tls: bool,
     pub replication: Replication,
     pub backend_pid: i32,
+    /// Of its socket.
+    pub fd: i32,
     pub connected: SystemTime,
     activity: AtomicU8,
     /// Number of the client that it is lent to; 0 for none.
@@ -255,6 +257,8 @@ pub struct Made {
     pub local: Address,
     pub tls: bool,
     pub backend_pid: i32,
+    /// Of its socket.
+    pub fd: i32,
     pub connected: SystemTime,
 }
 
@@ -265,6 +269,7 @@ impl ServerInfo {
             local: established.local.clone(),
             tls: established.stream.is_tls(),
             backend_pid: established.backend_pid,
+            fd: established.stream.fd(),
             connected: SystemTime::now(),
         };
         ServerInfo::of(identity, made, Activity::New)
@@ -280,6 +285,7 @@ impl ServerInfo {
             local: made.local,
             tls: made.tls,
             backend_pid: made.backend_pid,
+            fd: made.fd,
             connected: made.connected,
             replication: identity.replication,
             activity: AtomicU8::new(activity as u8),

@@ -298,10 +298,16 @@ impl Registry {
         }
     }
 
-    /// Statements that some client or server connection holds, and the bytes of their texts.
-    pub fn usage(&self) -> (usize, usize) {
+    /// Those that some client or server connection holds.
+    pub fn all(&self) -> Vec<Arc<Statement>> {
         let inner = self.inner.lock();
         let alive = inner.shared.values().filter_map(Weak::upgrade);
+        alive.collect()
+    }
+
+    /// Statements that some client or server connection holds, and the bytes of their texts.
+    pub fn usage(&self) -> (usize, usize) {
+        let alive = self.all().into_iter();
         alive.fold((0, 0), |(n, bytes), s| (n + 1, bytes + s.weight()))
     }
 }

@@ -172,8 +172,10 @@ impl Pooler {
         for _ in 0..3 {
             let mut pooler = Pooler::launch(side, server, ini);
             let deadline = Instant::now() + Duration::from_secs(30);
+            let own = pooler.scratch.0.join(format!(".s.PGSQL.{}", pooler.port));
             while pooler.exited().is_none() {
-                if TcpStream::connect(("127.0.0.1", pooler.port)).is_ok() {
+                // The port alone may be another's.
+                if own.exists() && TcpStream::connect(("127.0.0.1", pooler.port)).is_ok() {
                     return pooler;
                 }
                 assert!(Instant::now() < deadline, "{side:?}: {}", pooler.log());

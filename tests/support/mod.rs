@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub mod certificates;
+pub mod crowd;
 pub mod dnsmasq;
+pub mod failing;
 pub mod ini;
 pub mod login;
 pub mod operate;
+pub mod proxy;
 pub mod redis;
 pub mod slapd;
 
@@ -39,9 +42,20 @@ impl Drop for Scratch {
     }
 }
 
+/// A port that nobody listens on, below those that the system gives to connections: one of those may
+/// be taken by a client before the server that it is meant for gets there.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    // Processes that run at the same time begin far apart.
+    let begin = std::process::id().wrapping_mul(7919);
+    loop {
+        let n = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let port = (FIRST + begin.wrapping_add(n) % COUNT) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn postgres_bin(version: u32) -> PathBuf {

@@ -68,7 +68,7 @@ pub(super) fn is_linked(row: &[Option<String>]) -> bool {
     link.is_some_and(|link| !link.is_empty())
 }
 
-fn address(address: &Address) -> (String, String) {
+pub(super) fn address(address: &Address) -> (String, String) {
     match address {
         Address::Tcp(a) => (a.ip().to_string(), a.port().to_string()),
         Address::Unix(_) => ("unix".to_owned(), "0".to_owned()),

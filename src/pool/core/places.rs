@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Core, Slot, Ticket};
+use super::{Core, Slot, Ticket, drop_stale};
 
 /// A place that was given.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl<S, W: Clone> Core<S, W> {
             waker: waker.clone(),
             since: now,
         });
+        drop_stale(&mut self.places, &self.slots, self.waiting_for_place);
         self.places.push_back(ticket);
         self.waiting_for_place += 1;
         Some(ticket)

@@ -2,6 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
+mod simulation;
+
 fn limits() -> Limits {
     Limits {
         size: 3,

@@ -1,0 +1,160 @@
+//! Clients that do not read, and peers that are gone: each is cleaned up in a stated time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::crowd::{Crowd, at_rest, memory};
+use crate::support::operate::until;
+use crate::support::proxy::{Fate, Proxy, Way};
+use crate::support::*;
+
+const LARGE: &str = "select repeat('x', 1000) from generate_series(1, 200000)";
+
+/// A dozen clients ask for much and read nothing: the others are served, and the memory comes back.
+#[test]
+fn slow_readers_are_cut_off_and_cost_no_memory() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 4\nclient_write_timeout = 1\nquery_wait_timeout = 60";
+    let weir = Pgweir::start(pg.port, lines);
+    // What the first ones need stays with the allocator.
+    slow_readers(&weir, 12);
+    let before = memory(&weir);
+    slow_readers(&weir, 24);
+    at_rest(&weir, &pg);
+    let grown = memory(&weir).saturating_sub(before);
+    assert!(grown < 8 << 20, "{grown} bytes more");
+}
+
+/// Twelve, until so many in all have been cut off.
+fn slow_readers(weir: &Pgweir, in_all: usize) {
+    let mut slow: Vec<Wire> = (0..12).map(|_| weir.client()).collect();
+    for wire in &mut slow {
+        wire.send(&query(LARGE)).unwrap();
+    }
+    let crowd = Crowd::gather(weir.port, 4);
+    until("all are cut off", || {
+        weir.log().matches("client_write_timeout").count() == in_all
+    });
+    crowd.all_are_served();
+    crowd.leave().only(&[]);
+}
+
+/// Without client_write_timeout the kernel gives up a client whose window stays shut.
+#[test]
+fn tcp_user_timeout_ends_a_client_that_takes_nothing() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 1\nclient_write_timeout = 0\ntcp_user_timeout = 1";
+    let weir = Pgweir::start(pg.port, lines);
+    let proxy = Proxy::start(weir.port);
+    let mut gone = Wire::connect(proxy.port, "postgres", "postgres");
+    gone.send(&query(LARGE)).unwrap();
+    proxy.set(Way::Back, Fate::Stalled);
+    let mut next = weir.client();
+    let began = Instant::now();
+    assert_eq!(next.query("select 1").value(), "1");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    drop((next, gone, proxy));
+    at_rest(&weir, &pg);
+}
+
+/// The same for a server that takes nothing: who sends to it is told.
+#[test]
+fn tcp_user_timeout_ends_a_server_that_takes_nothing() {
+    let pg = Postgres::start();
+    let proxy = Proxy::start(pg.port);
+    let weir = Pgweir::start(proxy.port, "default_pool_size = 1\ntcp_user_timeout = 1");
+    let mut wire = weir.client();
+    wire.query("create table t (x text)");
+    wire.send(&query("copy t from stdin")).unwrap();
+    assert_eq!(wire.read_message().unwrap().tag, b'G');
+    proxy.set(Way::There, Fate::Stalled);
+    let row = message(b'd', &[&[b'x'; 60_000][..], b"\n"].concat());
+    // More than all buffers on the way take.
+    let mut sender = Wire {
+        stream: wire.stream.try_clone().unwrap(),
+        key: None,
+        port: wire.port,
+    };
+    let sending = thread::spawn(move || {
+        for _ in 0..500 {
+            if sender.send(&row).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(&message(b'c', b""));
+    });
+    let began = Instant::now();
+    let answer = wire.answer();
+    assert_eq!(
+        answer.code().as_deref(),
+        Some("08006"),
+        "{:?}",
+        answer.tags()
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(wire);
+    sending.join().unwrap();
+    proxy.heal();
+    drop(proxy);
+    weir.assert_quiet();
+}
+
+/// A client that does not even read its greeting is off the list when its time to log in is over.
+#[test]
+fn a_greeting_that_nobody_reads_leaves_nobody_on_the_list() {
+    let pg = Postgres::start();
+    let long = "x".repeat(8 << 20);
+    let lines = format!("client_login_timeout = 1\nlogin_notify_message = \"{long}\"");
+    let weir = Pgweir::start(pg.port, &lines);
+    let wires: Vec<Wire> = (0..5)
+        .map(|_| {
+            let mut wire = Wire::raw(weir.port).unwrap();
+            let pairs = [("user", "postgres"), ("database", "postgres")];
+            wire.send(&startup(3 << 16, &pairs)).unwrap();
+            wire
+        })
+        .collect();
+    let listed = || {
+        let clients = weir.show("CLIENTS");
+        let clients = clients.iter().filter(|c| c["database"] == "postgres");
+        clients.count()
+    };
+    until("they are on the list", || listed() == 5);
+    until("they are off the list", || listed() == 0);
+    drop(wires);
+    at_rest(&weir, &pg);
+}
+
+/// Idle connections beyond a limit that was lowered are closed, though nobody asks for one.
+#[test]
+fn a_pool_that_is_made_smaller_shrinks() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 6");
+    let mut wires: Vec<Wire> = (0..6).map(|_| weir.client()).collect();
+    for wire in &mut wires {
+        wire.query("begin");
+    }
+    for wire in &mut wires[..4] {
+        wire.query("commit");
+    }
+    assert_eq!(weir.show("SERVERS").len(), 6);
+    weir.rewrite(pg.port, "default_pool_size = 3");
+    weir.reload("configuration reloaded");
+    // Two are in a transaction and stay.
+    until("it has shrunk", || weir.show("SERVERS").len() == 3);
+    for wire in &mut wires {
+        assert_eq!(wire.query("commit").status(), Some('I'));
+        assert_eq!(wire.query("select 1").value(), "1");
+    }
+    assert!(weir.show("SERVERS").len() <= 3);
+    drop(wires);
+    at_rest(&weir, &pg);
+}

@@ -1,0 +1,171 @@
+//! PostgreSQL that fails.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::rounds;
+use crate::support::crowd::{Crowd, at_rest};
+use crate::support::operate::until;
+use crate::support::*;
+
+const SIZE: &str = "default_pool_size = 4\n";
+
+/// Nobody is told more than that his transaction is lost; who asks while it is down waits.
+#[test]
+fn a_crash_and_a_recovery() {
+    let mut pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, SIZE);
+    let crowd = Crowd::gather(weir.port, 12);
+    for _ in 0..rounds() {
+        pg.crash();
+        thread::sleep(Duration::from_millis(500));
+        pg.recover();
+        crowd.all_are_served();
+    }
+    let seen = crowd.leave();
+    // A session that notices first that the server is gone says so itself: 57P01.
+    seen.only(&["08006", "57P01"]);
+    let errors: u64 = seen.errors.values().sum();
+    assert!(
+        errors <= 4 * u64::from(rounds()),
+        "one for each connection: {seen:?}"
+    );
+    at_rest(&weir, &pg);
+}
+
+/// A server that is not there for longer than `server_login_retry`: clients are told at once why, and
+/// served soon after it is back.
+#[test]
+fn a_long_outage_is_told() {
+    let mut pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, &format!("{SIZE}server_login_retry = 0.5"));
+    let crowd = Crowd::gather(weir.port, 8);
+    pg.crash();
+    thread::sleep(Duration::from_secs(2));
+    let mut wire = weir.client();
+    let began = Instant::now();
+    let answer = wire.query("select 1");
+    assert_eq!(answer.code().as_deref(), Some("08006"), "{answer:?}");
+    assert_eq!(answer.status(), Some('I'));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    pg.recover();
+    let began = Instant::now();
+    crowd.all_are_served();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    drop(wire);
+    crowd.leave().only(&["08006", "57P01", "57P03"]);
+    at_rest(&weir, &pg);
+}
+
+/// A server that stands still for a while is waited for.
+#[test]
+fn a_server_that_hangs_for_a_while_costs_time_only() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, SIZE);
+    let crowd = Crowd::gather(weir.port, 12);
+    pg.freeze();
+    thread::sleep(Duration::from_secs(2));
+    pg.thaw();
+    crowd.all_are_served();
+    let seen = crowd.leave();
+    seen.only(&[]);
+    assert!(seen.longest >= Duration::from_secs(1), "it did not hang");
+    at_rest(&weir, &pg);
+}
+
+/// One that stands still for longer: each client is told in the time that its timeouts say, and
+/// when the server moves again, all is as before.
+#[test]
+fn a_server_that_hangs_for_long_is_given_up() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 4\nquery_timeout = 1\ncancel_wait_timeout = 1\n\
+                 query_wait_timeout = 2\nserver_connect_timeout = 1\nserver_login_retry = 1";
+    let weir = Pgweir::start(pg.port, lines);
+    let crowd = Crowd::gather(weir.port, 12);
+    pg.freeze();
+    thread::sleep(Duration::from_secs(4));
+    pg.thaw();
+    crowd.all_are_served();
+    let seen = crowd.leave();
+    seen.only(&["57014", "53300", "08006"]);
+    assert!(seen.errors.contains_key("57014"), "{seen:?}");
+    assert!(seen.longest < Duration::from_secs(5), "{seen:?}");
+    at_rest(&weir, &pg);
+}
+
+/// The sessions are ended again and again: an error for who was using one, and nothing else.
+#[test]
+fn sessions_that_are_ended_in_a_loop() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, SIZE);
+    let crowd = Crowd::gather(weir.port, 12);
+    let mut killer = pg.client();
+    let end = Instant::now() + Duration::from_secs(2) * rounds();
+    while Instant::now() < end {
+        let answer = killer.query(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+             where pid <> pg_backend_pid() and backend_type = 'client backend'",
+        );
+        assert_eq!(answer.code(), None);
+        thread::sleep(Duration::from_millis(50));
+    }
+    crowd.all_are_served();
+    let seen = crowd.leave();
+    seen.only(&["57P01", "08006"]);
+    assert!(!seen.errors.is_empty(), "nobody was hit");
+    drop(killer);
+    at_rest(&weir, &pg);
+}
+
+/// No room on the server for another connection: who has one goes on.
+#[test]
+fn a_full_server_serves_over_the_connections_that_are_there() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 4\nserver_login_retry = 0.2");
+    // One connection, and three more wanted when the server is full.
+    let mut first = weir.client();
+    assert_eq!(first.query("select 1").value(), "1");
+    let mut others = Vec::new();
+    while let Ok(wire) = Wire::try_connect(pg.port, "postgres", "postgres") {
+        others.push(wire);
+    }
+    assert!(others.len() > 50);
+    let crowd = Crowd::gather(weir.port, 8);
+    thread::sleep(Duration::from_millis(1000));
+    crowd.all_are_served();
+    assert_eq!(weir.count_of_servers(), 1);
+    // Room again, and it is used.
+    drop(others);
+    until("there are more connections", || weir.count_of_servers() > 1);
+    crowd.all_are_served();
+    crowd.leave().only(&[]);
+    drop(first);
+    at_rest(&weir, &pg);
+}
+
+/// Nobody has one: clients are told in the server's own words, and served when there is room.
+#[test]
+fn a_server_that_is_full_from_the_start_says_so_itself() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "server_login_retry = 0.2");
+    let mut others = Vec::new();
+    while let Ok(wire) = Wire::try_connect(pg.port, "postgres", "postgres") {
+        others.push(wire);
+    }
+    let login = || Wire::try_connect(weir.port, "postgres", "postgres");
+    let began = Instant::now();
+    let refused = login().map(|_| ()).expect_err("there is no room");
+    assert!(refused.to_string().contains("53300"), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    drop(others);
+    until("there is room", || login().is_ok());
+    let crowd = Crowd::gather(weir.port, 4);
+    crowd.leave().only(&[]);
+    at_rest(&weir, &pg);
+}
+
+impl Pgweir {
+    fn count_of_servers(&self) -> usize {
+        self.show("SERVERS").len()
+    }
+}
