@@ -19,8 +19,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
-    SessionStatePolicy, SslMode,
+    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, Role, RowSecurity,
+    SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
@@ -66,6 +66,9 @@ pub(super) struct General {
     pub workers: Option<Count>,
     pub max_client_conn: Option<Count>,
     pub max_server_conn: Option<Count>,
+    pub host_max_connecting: Option<Count>,
+    pub host_failures: Option<Count>,
+    pub host_max_delay: Option<Interval>,
     pub server_fast_close: Option<bool>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
@@ -269,6 +272,10 @@ pub(super) struct PoolOwn {
     pub host: Option<List>,
     pub load_balance_hosts: Option<Balance>,
     pub port: Option<Port>,
+    pub hosts: Option<Vec<PoolHost>>,
+    pub target: Option<Target>,
+    pub probe_interval: Option<Interval>,
+    pub max_lag: Option<Interval>,
     pub dbname: Option<String>,
     pub user: Option<String>,
     pub password: Option<SecretSource>,
@@ -284,6 +291,16 @@ pub(super) struct PoolOwn {
     pub datestyle: Option<String>,
     pub timezone: Option<String>,
     pub application_name: Option<String>,
+}
+
+/// One of `hosts`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolHost {
+    pub host: String,
+    pub port: Option<Port>,
+    pub role: Option<Role>,
+    pub weight: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

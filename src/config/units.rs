@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
-    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, RowSecurity,
-    SessionStatePolicy, SslMode,
+    AuthType, Balance, Consistency, Facility, Invalidation, LogStyle, PoolMode, Role, RowSecurity,
+    SessionStatePolicy, SslMode, Target,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -80,6 +80,8 @@ deserialize_scalars!(
     RowSecurity,
     Consistency,
     Balance,
+    Role,
+    Target,
     LogStyle,
     Facility,
     SslMode,
@@ -305,6 +307,13 @@ words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
 words!(Balance: RoundRobin = "round-robin", Disable = "disable");
+words!(Role: Primary = "primary", Replica = "replica", Auto = "auto");
+words!(
+    Target: Any = "any",
+    Primary = "primary",
+    Replica = "replica",
+    PreferReplica = "prefer-replica",
+);
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

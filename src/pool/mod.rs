@@ -13,6 +13,7 @@ pub mod moving;
 pub mod own;
 pub mod recycle;
 pub mod registry;
+mod roles;
 pub mod settings;
 pub mod stats;
 pub mod welcome;
@@ -144,6 +145,8 @@ pub struct Pool {
     pausing: AtomicBool,
     /// Since then nobody has used it; `None`: somebody does.
     unused_since: Mutex<Option<Instant>>,
+    /// Which of its servers served when it was last looked at.
+    serving: AtomicU64,
 }
 
 impl std::fmt::Debug for Pool {
@@ -188,6 +191,7 @@ impl Pool {
             closed: AtomicBool::new(false),
             pausing: AtomicBool::new(false),
             unused_since: Mutex::default(),
+            serving: AtomicU64::new(0),
         })
     }
 
@@ -273,11 +277,7 @@ impl Pool {
         if self.is_obsolete(server) {
             return Fitness::Dead("obsolete connection");
         }
-        // An idle server has nothing to say: data or end of file both mean that it is gone, or in
-        // a state that we do not know.
-        let mut context = Context::from_waker(Waker::noop());
-        if server.stream.poll_read_ready(&mut context).is_ready() {
-            self.forget_answers();
+        if self.is_lost(server) {
             return Fitness::Dead("server closed the connection");
         }
         let delay = self.settings.load().database.server.check_delay;
@@ -286,6 +286,17 @@ impl Pool {
             return Fitness::Unproved;
         }
         Fitness::Fit
+    }
+
+    /// Whether a connection on which nothing is going on is gone. An idle server has nothing to say:
+    /// data or end of file both mean that, or that it is in a state that we do not know.
+    pub fn is_lost(&self, server: &mut Server) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let lost = server.stream.poll_read_ready(&mut context).is_ready();
+        if lost {
+            self.forget_answers();
+        }
+        lost
     }
 
     /// A server connection was lost: the server may have crashed or another one taken its place, and

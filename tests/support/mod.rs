@@ -18,6 +18,7 @@ pub mod login;
 pub mod operate;
 pub mod redis;
 pub mod slapd;
+pub mod standby;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
