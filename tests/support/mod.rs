@@ -168,6 +168,8 @@ pub fn kill(signal: &str, pid: u32) {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.signal("-QUIT");
+        // A test that has failed may have stopped it.
+        self.signal("-CONT");
         let _ = self.child.wait();
     }
 }
