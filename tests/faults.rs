@@ -144,6 +144,15 @@ fn a_server_that_dies_costs_one_error_and_not_the_connection() {
     );
     assert_eq!(wire.query("commit").tags(), "CZ");
     assert_eq!(wire.query("select count(*) from t").value(), "0");
+    // A COMMIT that comes next is no success; a ROLLBACK is.
+    for (end, code) in [("commit", Some("08006")), ("rollback", None)] {
+        wire.query("begin; insert into t values (4)");
+        kill(&weir);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(wire.query(end).code().as_deref(), code);
+        assert_eq!(wire.query("rollback").status(), Some('I'));
+        assert_eq!(wire.query("select count(*) from t").value(), "0");
+    }
     // Between Parse and Bind.
     wire.send(&[parse("p", "select 7"), sync()].concat())
         .unwrap();

@@ -117,6 +117,11 @@ fn metrics_are_true_and_in_the_format() {
     assert_eq!(of("pgweir_logins_total"), 2.0);
     assert_eq!(of("pgweir_pool_size"), 20.0);
     assert_eq!(of("pgweir_pool_up"), 1.0);
+    let of_host =
+        |name: &str| samples[&format!(r#"{name}{{host="127.0.0.1",port="{}"}}"#, pg.port)];
+    assert_eq!(of_host("pgweir_host_breaker_closed"), 1.0);
+    assert_eq!(of_host("pgweir_host_breaker_opened_total"), 0.0);
+    assert_eq!(of_host("pgweir_host_connecting"), 0.0);
     let seconds = of("pgweir_query_seconds_total");
     assert!((0.1..5.0).contains(&seconds), "{seconds}");
     assert!(of("pgweir_transaction_seconds_total") >= 0.1);

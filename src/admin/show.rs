@@ -17,6 +17,7 @@ pub(super) mod cache;
 mod config;
 mod dns;
 mod fds;
+mod hosts;
 mod peers;
 mod prepared;
 mod sockets;
@@ -69,6 +70,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::Mem => mem(console),
         Show::DnsHosts => dns::hosts(console),
         Show::DnsZones => dns::zones(console),
+        Show::Hosts => hosts::hosts(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Prepared => prepared::prepared(console),
@@ -312,8 +314,8 @@ fn own_row(console: &Console) -> Vec<Option<String>> {
 
 /// How its hosts are used, if there are several.
 fn balance(database: &Database) -> Option<String> {
-    let several = !database.more_hosts.is_empty();
-    several.then(|| database.load_balance_hosts.as_str().to_owned())
+    let balance = database.balances()?;
+    Some(balance.as_str().to_owned())
 }
 
 fn database_row(console: &Console, name: &str, d: &Database) -> Vec<Option<String>> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::remote::apply_config;
 use crate::client::info::Control;
 use crate::client::login::Door;
+use crate::server::ServerInfo;
 use crate::telemetry::log::SetLog;
 
 /// How often deadlines are looked at.
@@ -31,14 +32,16 @@ pub(super) async fn sweep(door: Arc<Door>) {
 /// How often it is looked at who has a server connection that is to be closed.
 const VACATE: Duration = Duration::from_millis(100);
 
-/// Asks the clients to go whose server connections are to be closed (`server_fast_close`).
+/// Asks the clients to go whose server connections are to be closed (`server_fast_close`), and tells those
+/// whose server has been replaced.
 pub(super) async fn vacate(door: Arc<Door>) {
     loop {
         tokio::time::sleep(VACATE).await;
+        let servers = door.pools.servers();
+        forsake(&door, &servers);
         if !door.config.load().server_fast_close {
             continue;
         }
-        let servers = door.pools.servers();
         let closing = servers.iter().filter(|server| server.is_closing());
         let holders: HashSet<u64> = closing.map(|server| server.client()).collect();
         if holders.is_empty() {
@@ -50,6 +53,20 @@ pub(super) async fn vacate(door: Arc<Door>) {
             }
         });
     }
+}
+
+/// Tells the clients whose server connections are not waited for any longer.
+fn forsake(door: &Door, servers: &[Arc<ServerInfo>]) {
+    let forsaken = servers.iter().filter(|server| server.is_forsaken());
+    let holders: HashSet<u64> = forsaken.map(|server| server.client()).collect();
+    if holders.is_empty() {
+        return;
+    }
+    door.directory.for_each(|client| {
+        if holders.contains(&client.id) {
+            client.request(Control::Forsake);
+        }
+    });
 }
 
 /// How often the user list is looked at.

@@ -70,6 +70,8 @@ pub enum Control {
     Vacate = 16,
     /// Move to another process at the end of the transaction.
     HandOver = 32,
+    /// Its server connection is not waited for any longer.
+    Forsake = 64,
 }
 
 /// As `SHOW CLIENTS` names it.

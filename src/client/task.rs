@@ -209,6 +209,7 @@ impl ClientTask {
         // There is nothing to cancel, and no server connection.
         self.info.take(Control::Cancel);
         self.info.take(Control::Vacate);
+        self.info.take(Control::Forsake);
         if self.info.is_requested(Control::Kill) {
             return Some(End::Killed);
         }
@@ -268,7 +269,15 @@ impl ClientTask {
 
     fn step_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
         match self.pool.take(ticket) {
-            Granted::Server(server) => return self.attach(server, now),
+            Granted::Server(mut server) => {
+                if !self.pool.is_lost(&mut server) {
+                    return self.attach(server, now);
+                }
+                // Nothing was sent, so another one does as well.
+                self.pool.discard(server, "server closed the connection");
+                self.set_detached(now);
+                return Step::Again;
+            }
             Granted::Failed => {
                 self.drop_fill();
                 self.set_detached(now);

@@ -8,6 +8,7 @@ mod cache;
 pub mod cli;
 mod error;
 mod front;
+mod hosts;
 mod outside;
 mod peers;
 mod queue;
@@ -38,6 +39,7 @@ pub use front::{
     Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, Login, ServerTls, SslMode,
     StartupRules, TlsProtocols,
 };
+pub use hosts::{HostLimits, Placed, Role, RoleSettings, Target};
 pub use outside::{Nowhere, Outside, System};
 pub use peers::{Peer, PeerId, Peering};
 pub use queue::{Class, FairBy, OverRate, Priority, Queue};
@@ -59,6 +61,8 @@ pub struct Config {
     pub max_client_conn: usize,
     /// Most server connections at once, in the whole process; 0 is unlimited.
     pub max_server_conn: usize,
+    /// When a host that fails is left alone.
+    pub host_limits: HostLimits,
     /// Who keeps a server connection that is to be closed loses it when it is in no transaction.
     pub server_fast_close: bool,
     /// Largest message accepted from a client, in bytes (`max_packet_size`).
@@ -283,19 +287,6 @@ pub enum Balance {
     Disable,
 }
 
-impl Database {
-    /// All hosts; at least one.
-    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        std::iter::once(&self.host).chain(&self.more_hosts)
-    }
-
-    /// The hosts, as in the file.
-    pub fn host_names(&self) -> String {
-        let names: Vec<String> = self.hosts().map(Host::to_string).collect();
-        names.join(",")
-    }
-}
-
 /// Where a password comes from that changes while pgweir runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
@@ -319,6 +310,9 @@ pub struct Database {
     pub more_hosts: Vec<Host>,
     pub load_balance_hosts: Balance,
     pub port: u16,
+    /// Instead of `host` and `port`: servers with roles, if there are any.
+    pub placed: Vec<Placed>,
+    pub roles: RoleSettings,
     /// Name on the server; `None`: the name that the client gave.
     pub dbname: Option<String>,
     /// Forced server user; `None`: the client's own.

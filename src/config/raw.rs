@@ -20,7 +20,7 @@ use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
     AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
-    Priority, RowSecurity, SessionStatePolicy, SslMode,
+    Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
@@ -68,6 +68,9 @@ pub(super) struct General {
     pub workers: Option<Count>,
     pub max_client_conn: Option<Count>,
     pub max_server_conn: Option<Count>,
+    pub host_max_connecting: Option<Count>,
+    pub host_failures: Option<Count>,
+    pub host_max_delay: Option<Interval>,
     pub server_fast_close: Option<bool>,
     pub max_packet_size: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
@@ -288,6 +291,10 @@ pub(super) struct PoolOwn {
     pub host: Option<List>,
     pub load_balance_hosts: Option<Balance>,
     pub port: Option<Port>,
+    pub hosts: Option<Vec<PoolHost>>,
+    pub target: Option<Target>,
+    pub probe_interval: Option<Interval>,
+    pub max_lag: Option<Interval>,
     pub dbname: Option<String>,
     pub user: Option<String>,
     pub password: Option<SecretSource>,
@@ -304,6 +311,16 @@ pub(super) struct PoolOwn {
     pub timezone: Option<String>,
     pub application_name: Option<String>,
     pub priority: Option<Priority>,
+}
+
+/// One of `hosts`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolHost {
+    pub host: String,
+    pub port: Option<Port>,
+    pub role: Option<Role>,
+    pub weight: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@ mod cache;
 mod check;
 pub(super) mod defaults;
 mod files;
+mod hosts;
 mod listen;
 mod login;
 mod password;
@@ -49,6 +50,7 @@ pub(super) fn resolve(
     };
     let mut config = defaults::config(path, outside.cores());
     resolver.process(&mut config, &file.general);
+    resolver.host_limits(&mut config.host_limits, &file.general);
     resolver.listen(&mut config.listen, &file.general);
     log(&mut config.log, file.log);
     startup(&mut config.startup, &file.general);
@@ -339,7 +341,7 @@ impl Resolver<'_, '_> {
         let mut own = raw.own;
         set_text(&mut pool.user, own.user.take());
         self.password(&mut pool, config, &mut own);
-        if let Some(List(mut names)) = own.host {
+        if let Some(List(mut names)) = own.host.clone() {
             if names.is_empty() {
                 names.push(String::new());
             }
@@ -351,6 +353,7 @@ impl Resolver<'_, '_> {
         }
         set(&mut pool.load_balance_hosts, own.load_balance_hosts);
         set(&mut pool.port, own.port);
+        self.placed(&mut pool, name, &mut own);
         set_text(&mut pool.dbname, own.dbname);
         set_text(&mut pool.connect_query, own.connect_query);
         set_text(&mut pool.auth_user, own.auth_user);

@@ -217,6 +217,15 @@ const KEYS: &[Key] = &[
     live("general", "peer_id", |c| {
         c.peering.id.map_or(0, PeerId::get).to_string()
     }),
+    live("general", "host_max_connecting", |c| {
+        c.host_limits.max_connecting.to_string()
+    }),
+    live("general", "host_failures", |c| {
+        c.host_limits.failures.to_string()
+    }),
+    live("general", "host_max_delay", |c| {
+        seconds(c.host_limits.max_delay)
+    }),
     live("general", "server_fast_close", |c| {
         flag(c.server_fast_close)
     }),
@@ -352,11 +361,21 @@ pub(super) const POOL_KEYS: &[PoolKey] = &[
 
 /// What only `[pools.NAME]` has, but for the password.
 pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
-    named("host", Database::host_names),
+    named("host", Database::plain_host_names),
     named("load_balance_hosts", |d| {
         d.load_balance_hosts.as_str().to_owned()
     }),
     named("port", |d| d.port.to_string()),
+    named("hosts", |d| match d.placed.is_empty() {
+        true => String::new(),
+        false => format!("{:?}", d.placed),
+    }),
+    named("target", |d| {
+        let target = d.roles.target;
+        target.map_or(String::new(), |target| target.as_str().to_owned())
+    }),
+    named("probe_interval", |d| seconds(d.roles.probe_interval)),
+    named("max_lag", |d| seconds(d.roles.max_lag)),
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
     named("password_command", |d| match &d.password_source {

@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
     AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
-    Priority, RowSecurity, SessionStatePolicy, SslMode,
+    Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -83,6 +83,8 @@ deserialize_scalars!(
     Priority,
     FairBy,
     OverRate,
+    Role,
+    Target,
     LogStyle,
     Facility,
     SslMode,
@@ -311,6 +313,13 @@ words!(Balance: RoundRobin = "round-robin", Disable = "disable");
 words!(Priority: Critical = "critical", Normal = "normal", Background = "background");
 words!(FairBy: Nobody = "nobody", User = "user", ApplicationName = "application_name");
 words!(OverRate: Wait = "wait", Refuse = "refuse");
+words!(Role: Primary = "primary", Replica = "replica", Auto = "auto");
+words!(
+    Target: Any = "any",
+    Primary = "primary",
+    Replica = "replica",
+    PreferReplica = "prefer-replica",
+);
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

@@ -85,11 +85,7 @@ impl Pool {
         if self.is_obsolete(server) {
             return Fitness::Dead("obsolete connection");
         }
-        // An idle server has nothing to say: data or end of file both mean that it is gone, or in
-        // a state that we do not know.
-        let mut context = Context::from_waker(Waker::noop());
-        if server.stream.poll_read_ready(&mut context).is_ready() {
-            self.forget_answers();
+        if self.is_lost(server) {
             return Fitness::Dead("server closed the connection");
         }
         let delay = self.settings.load().database.server.check_delay;
@@ -98,5 +94,15 @@ impl Pool {
             return Fitness::Unproved;
         }
         Fitness::Fit
+    }
+    /// Whether a connection on which nothing is going on is gone. An idle server has nothing to say:
+    /// data or end of file both mean that, or that it is in a state that we do not know.
+    pub fn is_lost(&self, server: &mut Server) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let lost = server.stream.poll_read_ready(&mut context).is_ready();
+        if lost {
+            self.forget_answers();
+        }
+        lost
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Pool;
 use super::budget::Permit;
+use super::{Pool, roles};
 use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, LoginRequest};
+use crate::server::endpoints::wanted;
 use crate::server::{Activity, Identity, Server, ServerInfo};
 use crate::worker::Home;
 
@@ -57,6 +58,13 @@ impl Health {
         }
     }
 
+    /// A server is there that was not before.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        if let Some(failing) = &mut self.failing {
+            failing.next_attempt = failing.next_attempt.min(now);
+        }
+    }
+
     fn verdict(&self, now: Instant, patience: Duration) -> Verdict {
         match &self.failing {
             Some(f) if now < f.next_attempt => {
@@ -75,14 +83,21 @@ impl Health {
             Some(f) => (f.since, f.attempts.saturating_add(1)),
             None => (now, 1),
         };
-        let delay = (FIRST_DELAY * 2u32.saturating_pow(attempts.min(10) - 1)).min(LONGEST_DELAY);
+        let next_attempt = match &*error {
+            // The host is left alone by all pools; its backoff is jittered already.
+            ConnectError::LeftAlone { until, .. } => *until,
+            _ => {
+                let doubled = FIRST_DELAY * 2u32.saturating_pow(attempts.min(10) - 1);
+                now + jitter(doubled.min(LONGEST_DELAY), now)
+            }
+        };
         self.failing = Some(Failing {
             since,
             attempts,
-            next_attempt: now + jitter(delay, now),
+            next_attempt,
             error,
         });
-        (since, attempts, delay)
+        (since, attempts, next_attempt.saturating_duration_since(now))
     }
 }
 
@@ -141,7 +156,7 @@ impl Pool {
         }
         let health = self.health.lock();
         let failing = health.failing.as_ref()?;
-        Some(match &*failing.error {
+        Some(match failing.error.cause() {
             ConnectError::Server(e) | ConnectError::PasswordRefused(e) => Outage {
                 code: e.code.clone(),
                 message: e.message.clone(),
@@ -156,7 +171,7 @@ impl Pool {
     /// Whether the server answers, as far as is known.
     pub fn is_reachable(&self) -> bool {
         let unreachable = |f: &Failing| {
-            f.error.is_transient() && !matches!(*f.error, ConnectError::PasswordRefused(_))
+            f.error.is_transient() && !matches!(f.error.cause(), ConnectError::PasswordRefused(_))
         };
         if !self.health.lock().failing.as_ref().is_some_and(unreachable) {
             return true;
@@ -249,23 +264,40 @@ impl Pool {
                 endpoints.connect(&request).await
             }
         };
-        let (established, endpoint) = match self.passwords() {
-            Some(passwords) => passwords.connect_with(connect).await?,
-            None => {
-                let credentials = self.credentials.lock().clone();
-                connect(credentials).await?
+        let prepared = settings.database.max_prepared_statements;
+        let mut permit = permit;
+        let mut tries = endpoints.count();
+        let (mut server, member) = loop {
+            let (established, member) = match self.passwords() {
+                Some(passwords) => passwords.connect_with(connect).await?,
+                None => {
+                    let credentials = self.credentials.lock().clone();
+                    connect(credentials).await?
+                }
+            };
+            let identity = Identity {
+                id: self.shared.new_id(),
+                database: Arc::clone(&self.database),
+                user: Arc::clone(&self.user),
+                host: member.endpoint.host.clone(),
+                replication,
+            };
+            let info = ServerInfo::new(identity, &established);
+            let endpoint = Arc::clone(&member.endpoint);
+            let mut server = Server::new(established, info, endpoint, prepared, generation, permit);
+            // A WAL sender is not asked: it cannot answer, and does not write.
+            let fits = replication != Replication::None
+                || roles::check(endpoints, &member, &mut server).await?;
+            if fits {
+                break (server, member);
+            }
+            // It is known now, so that the next attempt passes it over.
+            permit = server.into_permit();
+            tries -= 1;
+            if tries == 0 {
+                return Err(ConnectError::NoServer(wanted(endpoints.target())));
             }
         };
-        let identity = Identity {
-            id: self.shared.new_id(),
-            database: Arc::clone(&self.database),
-            user: Arc::clone(&self.user),
-            host: endpoint.host.clone(),
-            replication,
-        };
-        let info = ServerInfo::new(identity, &established);
-        let prepared = settings.database.max_prepared_statements;
-        let mut server = Server::new(established, info, endpoint, prepared, generation, permit);
         // A WAL sender understands little SQL, or none.
         if let Some(query) = &settings.database.connect_query
             && replication == Replication::None
@@ -277,6 +309,10 @@ impl Pool {
         }
         server.info.set_activity(Activity::Idle, 0);
         self.servers.enter(&server.info);
+        if !endpoints.may_serve(&member) {
+            // It was found out while this was being made.
+            server.info.set_closing();
+        }
         if settings.log.connections {
             let info = &server.info;
             tracing::info!(server = info.id, database = %info.database, user = %info.user,

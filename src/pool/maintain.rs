@@ -43,6 +43,7 @@ pub async fn run(pools: Arc<Pools>, clock: Clock) {
 impl Pool {
     fn tick(self: &Arc<Pool>, sweep: bool) {
         self.tend_cache();
+        self.tend_roles();
         if sweep {
             self.sweep();
         }

@@ -16,6 +16,7 @@ pub mod own;
 pub mod rate;
 pub mod recycle;
 pub mod registry;
+mod roles;
 pub mod settings;
 pub mod stats;
 pub mod welcome;
@@ -149,6 +150,8 @@ pub struct Pool {
     pausing: AtomicBool,
     /// Since then nobody has used it; `None`: somebody does.
     unused_since: Mutex<Option<Instant>>,
+    /// Which of its servers served when it was last looked at.
+    serving: AtomicU64,
 }
 
 impl std::fmt::Debug for Pool {
@@ -193,6 +196,7 @@ impl Pool {
             closed: AtomicBool::new(false),
             pausing: AtomicBool::new(false),
             unused_since: Mutex::default(),
+            serving: AtomicU64::new(0),
         })
     }
 

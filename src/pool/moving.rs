@@ -68,7 +68,10 @@ impl Pool {
         let settings = self.settings.load();
         let prepared = settings.database.max_prepared_statements;
         let state = known.server(arrival.state, &self.statements, prepared)?;
-        let endpoint = self.endpoints.load().of(&arrival.host);
+        let endpoints = self.endpoints.load();
+        let member = endpoints.of(&arrival.host, &arrival.peer);
+        let endpoint = member.map_or(endpoints.first(), |member| &member.endpoint);
+        let endpoint = Arc::clone(endpoint);
         let identity = Identity {
             id: arrival.id,
             database: Arc::clone(&self.database),

@@ -12,13 +12,14 @@ use super::settings::PoolSettings;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
 use crate::cache::pool::PoolCache;
-use crate::config::{Config, Database, Host, User};
+use crate::config::{Config, Database, Placed, User};
 use crate::dns::Resolver;
 use crate::net::tls_client::{TlsClient, TlsClientError};
 use crate::server::ServerInfo;
 use crate::server::auth::{Credentials, KeyCache};
 use crate::server::connect::{Endpoint, Keepalive};
-use crate::server::endpoints::Endpoints;
+use crate::server::endpoints::{Choice, Endpoints, Member};
+use crate::server::hosts::{HostRow, Hosts};
 use crate::server::password::Passwords;
 
 pub mod pausing;
@@ -77,6 +78,7 @@ struct Inner {
     by_user: HashMap<Arc<str>, Arc<Budget>>,
     /// SCRAM keys by (database entry), so that a login storm derives each once.
     scram_keys: HashMap<String, Arc<KeyCache>>,
+    hosts: Hosts,
     /// By database entry, for all its pools.
     passwords: HashMap<String, Arc<Passwords>>,
     caches: Arc<Caches>,
@@ -101,6 +103,7 @@ impl Pools {
                 by_database: HashMap::new(),
                 by_user: HashMap::new(),
                 scram_keys: HashMap::new(),
+                hosts: Hosts::default(),
                 passwords: HashMap::new(),
                 caches: Arc::new(caches),
                 classes: Arc::new(Classes::new(&config, &Classes::default())),
@@ -121,6 +124,11 @@ impl Pools {
 
     pub fn servers(&self) -> Vec<Arc<ServerInfo>> {
         self.servers.all()
+    }
+
+    /// What is known of the hosts that there are pools for.
+    pub fn hosts(&self) -> Vec<HostRow> {
+        self.inner.lock().hosts.rows()
     }
 
     /// The configuration that is in force.
@@ -250,8 +258,8 @@ impl Pools {
                 continue;
             };
             let moved = before.is_none_or(|b| {
-                b.host_names() != database.host_names()
-                    || b.port != database.port
+                b.servers() != database.servers()
+                    || b.target() != database.target()
                     || b.dbname != database.dbname
                     || b.password != database.password
                     || b.password_source != database.password_source
@@ -319,17 +327,28 @@ impl Inner {
     }
 
     fn endpoints(&mut self, database: &Database) -> Endpoints {
-        let each = database.hosts().map(|host| self.endpoint(database, host));
+        let limits = self.config.host_limits;
+        let each = database.servers().into_iter().map(|server| Member {
+            endpoint: Arc::new(self.endpoint(database, &server)),
+            state: self.hosts.get(&server.host, server.port, limits),
+            role: server.role,
+            weight: server.weight,
+        });
         let each: Vec<_> = each.map(Arc::new).collect();
-        Endpoints::new(each, database.load_balance_hosts)
+        let choice = Choice {
+            balance: database.load_balance_hosts,
+            target: database.target(),
+            max_lag: database.roles.max_lag,
+        };
+        Endpoints::new(each, choice)
     }
 
-    fn endpoint(&mut self, database: &Database, host: &Host) -> Endpoint {
+    fn endpoint(&mut self, database: &Database, server: &Placed) -> Endpoint {
         let listen = &self.config.listen;
         let tls = self.tls.get(&database.name).cloned();
         Endpoint {
-            host: host.clone(),
-            port: database.port,
+            host: server.host.clone(),
+            port: server.port,
             resolver: Arc::clone(&self.resolver),
             tls: tls.unwrap_or_else(|| Arc::new(TlsClient::disabled())),
             connect_timeout: database.server.connect_timeout,

@@ -1,17 +1,39 @@
-//! The hosts of one database, and which of them a new connection goes to.
+//! The servers of one database, and which of them a new connection goes to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::connect::{self, ConnectError, Endpoint, Established, LoginRequest};
-use crate::config::{Balance, Host};
+use super::connect::{self, Address, ConnectError, Endpoint, Established, LoginRequest};
+use super::hosts::{HostState, Standing};
+use super::role::Found;
+use crate::config::{Balance, Host, Role, Target};
+
+/// One server.
+#[derive(Debug)]
+pub struct Member {
+    pub endpoint: Arc<Endpoint>,
+    /// Shared with other pools.
+    pub state: Arc<HostState>,
+    pub role: Role,
+    pub weight: u32,
+}
+
+/// How one is chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice {
+    pub balance: Balance,
+    pub target: Target,
+    /// A replica further behind is not used; zero: it is.
+    pub max_lag: Duration,
+}
 
 /// At least one.
 #[derive(Debug)]
 pub struct Endpoints {
-    first: Arc<Endpoint>,
-    others: Vec<Arc<Endpoint>>,
-    balance: Balance,
+    first: Arc<Member>,
+    others: Vec<Arc<Member>>,
+    choice: Choice,
     /// Whose turn it is.
     turn: AtomicUsize,
 }
@@ -19,98 +41,220 @@ pub struct Endpoints {
 impl Endpoints {
     /// # Panics
     /// If there is none.
-    pub fn new(mut all: Vec<Arc<Endpoint>>, balance: Balance) -> Endpoints {
+    pub fn new(mut all: Vec<Arc<Member>>, choice: Choice) -> Endpoints {
         Endpoints {
             first: all.remove(0),
             others: all,
-            balance,
+            choice,
             turn: AtomicUsize::new(0),
         }
     }
 
-    /// That of a host; the first, if it is none of them.
-    pub fn of(&self, host: &Host) -> Arc<Endpoint> {
-        let found = self.others.iter().find(|e| e.host == *host);
-        Arc::clone(found.unwrap_or(&self.first))
+    /// The one that a connection goes to, if it is still one of them.
+    pub fn of(&self, host: &Host, peer: &Address) -> Option<&Arc<Member>> {
+        self.all().find(|member| {
+            let port = match peer {
+                Address::Tcp(address) => address.port(),
+                // The host says it all, but for a port that nobody can see here.
+                Address::Unix(_) => member.endpoint.port,
+            };
+            member.endpoint.host == *host && member.endpoint.port == port
+        })
     }
 
     pub fn first(&self) -> &Arc<Endpoint> {
-        &self.first
+        &self.first.endpoint
     }
 
-    /// All, in the order in which they are to be tried now.
-    fn in_order(&self) -> Vec<&Arc<Endpoint>> {
-        let mut all: Vec<_> = std::iter::once(&self.first).chain(&self.others).collect();
-        if self.balance == Balance::RoundRobin {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % all.len();
-            all.rotate_left(turn);
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Member>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    pub fn target(&self) -> Target {
+        self.choice.target
+    }
+
+    /// All that may serve, in the order in which they are to be tried now.
+    fn in_order(&self) -> Vec<&Arc<Member>> {
+        let mut fit: Vec<_> = self.all().filter(|member| self.may_serve(member)).collect();
+        if self.choice.balance == Balance::RoundRobin && fit.len() > 1 {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let first = whose(&fit, turn);
+            fit.rotate_left(first);
         }
-        all
+        fit
     }
 
-    /// Connects and logs in: to the next host if one cannot be connected to. Says which it was.
+    /// Connects and logs in: to the next server if one cannot be connected to. Says which it was.
     ///
     /// # Errors
-    /// [`ConnectError`] of the last host, or of the first that was reached.
+    /// [`ConnectError`] of the last server, or of the first that was reached.
     pub async fn connect(
         &self,
         login: &LoginRequest<'_>,
-    ) -> Result<(Established, Arc<Endpoint>), ConnectError> {
+    ) -> Result<(Established, Arc<Member>), ConnectError> {
         let order = self.in_order();
-        let mut left = order.len();
-        let mut order = order.into_iter();
-        loop {
-            let endpoint = order.next().unwrap_or(&self.first);
-            left = left.saturating_sub(1);
-            // A host that swallows packets must leave time for the others.
-            let limited = Endpoint {
-                connect_timeout: endpoint.connect_timeout / u32::try_from(left + 1).unwrap_or(1),
-                ..Endpoint::clone(endpoint)
-            };
-            match connect::connect(&limited, login).await {
-                Ok(established) => return Ok((established, Arc::clone(endpoint))),
-                Err(error) if left > 0 && error.is_transient() => {
-                    tracing::debug!(host = %endpoint.host, %error, "trying the next host");
+        let mut error = ConnectError::NoServer(wanted(self.choice.target));
+        let mut left = u32::try_from(order.len()).unwrap_or(u32::MAX);
+        for member in order {
+            match member.connect(login, left).await {
+                Ok(established) => return Ok((established, Arc::clone(member))),
+                Err(failed) if failed.is_transient() => {
+                    tracing::debug!(host = %member.endpoint.host, error = %failed, "no connection");
+                    error = sooner(error, failed);
                 }
-                Err(error) => return Err(error),
+                Err(failed) => return Err(failed),
             }
+            left = left.saturating_sub(1);
         }
+        Err(error)
+    }
+
+    // === roles ===
+
+    /// Takes note of what a server has answered.
+    pub fn learn(&self, member: &Member, found: Found) {
+        if let Found::Primary { written, .. } = found {
+            member.state.set_written(written);
+        }
+        let primary = self.all().find(|member| self.is_primary(member));
+        let written = primary.map_or(0, |primary| primary.state.written());
+        member.state.found(found, written);
+    }
+
+    /// Whether new connections may go to it, or it may turn out so.
+    pub fn may_serve(&self, member: &Member) -> bool {
+        let unknown = member.state.standing() == Standing::Unknown;
+        let never = match self.choice.target {
+            Target::Primary => member.role == Role::Replica,
+            Target::Replica => member.role == Role::Primary,
+            Target::Any | Target::PreferReplica => false,
+        };
+        self.serves(member) || (unknown && !never)
+    }
+
+    /// Whether it is what the pool's connections are to go to, as far as is known.
+    pub fn serves(&self, member: &Member) -> bool {
+        match self.choice.target {
+            Target::Any => true,
+            Target::Primary => self.is_primary(member),
+            Target::Replica => self.is_replica(member),
+            Target::PreferReplica if self.all().any(|m| self.is_replica(m)) => {
+                self.is_replica(member)
+            }
+            Target::PreferReplica => self.is_primary(member),
+        }
+    }
+
+    /// It is not in recovery, and no other one was promoted after it.
+    fn is_primary(&self, member: &Member) -> bool {
+        let Standing::Primary { timeline } = member.state.standing() else {
+            return false;
+        };
+        let newest = self.all().map(|m| m.state.timeline()).max();
+        // Two on one timeline are no replicas of each other; one of them it must be.
+        let rival = |m: &&Arc<Member>| {
+            m.role != Role::Replica && m.state.standing() == Standing::Primary { timeline }
+        };
+        let first = self.all().find(rival);
+        member.role != Role::Replica
+            && newest == Some(timeline)
+            && first.is_some_and(|first| Arc::ptr_eq(&first.state, &member.state))
+    }
+
+    fn is_replica(&self, member: &Member) -> bool {
+        match member.state.standing() {
+            Standing::Replica { lag } => {
+                let max = self.choice.max_lag;
+                member.role != Role::Primary && (max.is_zero() || lag <= max)
+            }
+            _ => false,
+        }
+    }
+
+    /// Nobody else is to write to it, or to wait for it: it does not answer, or another one was
+    /// promoted.
+    pub fn is_replaced(&self, member: &Member) -> bool {
+        let lost = match member.state.standing() {
+            Standing::Down => true,
+            Standing::Primary { .. } => self.target() == Target::Primary && !self.serves(member),
+            Standing::Unknown | Standing::Replica { .. } => false,
+        };
+        lost && self.all().any(|other| self.serves(other))
+    }
+
+    /// Changes when others serve than before.
+    pub fn serving(&self) -> u64 {
+        let each = self.all().take(32).enumerate();
+        let bits = each.map(|(n, member)| {
+            let down = member.state.standing() == Standing::Down;
+            u64::from(self.serves(member)) << (2 * n) | u64::from(down) << (2 * n + 1)
+        });
+        bits.fold(0, |all, bit| all | bit)
+    }
+}
+
+impl Member {
+    /// With `left` servers to try, this one included.
+    async fn connect(
+        &self,
+        login: &LoginRequest<'_>,
+        left: u32,
+    ) -> Result<Established, ConnectError> {
+        let attempt = self.state.begin().await?;
+        // A host that swallows packets must leave time for the others.
+        let limited = Endpoint {
+            connect_timeout: self.endpoint.connect_timeout / left.max(1),
+            ..Endpoint::clone(&self.endpoint)
+        };
+        match connect::connect(&limited, login).await {
+            Ok(established) => {
+                attempt.succeeded();
+                Ok(established)
+            }
+            Err(error) => Err(attempt.failed(error)),
+        }
+    }
+}
+
+/// Where the `turn`th connection goes: each has as many turns as its weight.
+fn whose(members: &[&Arc<Member>], turn: usize) -> usize {
+    let weight = |member: &Arc<Member>| member.weight.max(1) as usize;
+    let total: usize = members.iter().map(|member| weight(member)).sum();
+    let mut turn = turn % total.max(1);
+    for (n, member) in members.iter().enumerate() {
+        match turn.checked_sub(weight(member)) {
+            Some(later) => turn = later,
+            None => return n,
+        }
+    }
+    0
+}
+
+/// What a pool's target is called where there is none.
+pub fn wanted(target: Target) -> &'static str {
+    match target {
+        Target::Any | Target::PreferReplica => "reachable",
+        Target::Primary => "a primary",
+        Target::Replica => "a replica that is up to date",
+    }
+}
+
+/// Of two passing errors the one after which there may be an attempt first.
+fn sooner(one: ConnectError, other: ConnectError) -> ConnectError {
+    match (&one, &other) {
+        (ConnectError::LeftAlone { until: a, .. }, ConnectError::LeftAlone { until: b, .. })
+            if a < b =>
+        {
+            one
+        }
+        _ => other,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::tls_client::TlsClient;
-    use crate::server::auth::KeyCache;
-    use crate::server::connect::Keepalive;
-    use std::time::Duration;
-
-    fn endpoint(host: &str) -> Arc<Endpoint> {
-        Arc::new(Endpoint {
-            host: Host::Tcp(host.to_owned()),
-            port: 1,
-            resolver: crate::dns::testing::localhost(),
-            tls: Arc::new(TlsClient::disabled()),
-            connect_timeout: Duration::ZERO,
-            keepalive: Keepalive::default(),
-            scram_keys: Arc::new(KeyCache::new()),
-        })
-    }
-
-    #[test]
-    fn each_has_its_turn_or_the_first_always() {
-        let order = |balance| {
-            let all = ["a", "b", "c"].map(endpoint).to_vec();
-            let endpoints = Endpoints::new(all, balance);
-            let each = (0..4).map(|_| {
-                let order = endpoints.in_order();
-                let names: Vec<String> = order.iter().map(|e| e.host.to_string()).collect();
-                names.concat()
-            });
-            each.collect::<Vec<_>>()
-        };
-        assert_eq!(order(Balance::RoundRobin), ["abc", "bca", "cab", "abc"]);
-        assert_eq!(order(Balance::Disable), ["abc"; 4]);
-    }
-}
+mod tests;

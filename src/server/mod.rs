@@ -1,12 +1,16 @@
 //! A connection to a PostgreSQL server: how it is made ([`connect`], [`auth`], [`password`]), what pgweir says on
-//! it for itself ([`dialogue`]), and how its running query is cancelled ([`cancel`]).
+//! it for itself ([`dialogue`]), and how its running query is cancelled ([`cancel`]). Of several servers, which
+//! one a connection goes to ([`endpoints`], [`role`]), and when one is left alone ([`hosts`], [`breaker`]).
 
 pub mod auth;
+pub mod breaker;
 pub mod cancel;
 pub mod connect;
 pub mod dialogue;
 pub mod endpoints;
+pub mod hosts;
 pub mod password;
+pub mod role;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -77,6 +81,7 @@ pub struct ServerInfo {
     client: AtomicU64,
     prepared: AtomicU64,
     closing: AtomicBool,
+    forsaken: AtomicBool,
     cancels: AtomicUsize,
 }
 
@@ -104,6 +109,16 @@ impl ServerInfo {
 
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Another server has taken the place of its: it is not waited for any longer.
+    pub fn forsake(&self) {
+        self.set_closing();
+        self.forsaken.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_forsaken(&self) -> bool {
+        self.forsaken.load(Ordering::Relaxed)
     }
 
     /// Whether it goes to an address that its host's name no longer has.
@@ -162,7 +177,7 @@ pub struct Server {
     /// Connections made before this generation of the pool are closed instead of reused.
     pub generation: u64,
     /// Ends with the connection, whoever drops it.
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Server {
@@ -190,7 +205,7 @@ impl Server {
             created: now,
             checked: now,
             generation,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -216,8 +231,13 @@ impl Server {
             created,
             checked: Instant::now(),
             generation,
-            _permit: permit,
+            permit,
         }
+    }
+
+    /// Closes it, and gives what it was allowed by.
+    pub fn into_permit(self) -> Permit {
+        self.permit
     }
 
     /// A cancel request for this connection has been sent and may still arrive.
@@ -292,6 +312,7 @@ impl ServerInfo {
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            forsaken: AtomicBool::new(false),
             cancels: AtomicUsize::new(0),
         }
     }

@@ -227,12 +227,15 @@ fn failed(
         return Ok(Some(Wants::Bytes));
     }
     let body = &x.up.unscanned()[HEADER..header.total];
-    let ends = ends_transaction_message(client, header.tag, body);
+    // A COMMIT of who does not know yet must fail: few applications see that "ROLLBACK" is the answer.
+    let unaware = client.failure.is_some() && message_is(client, header.tag, body, commits);
+    let ends = !unaware && message_is(client, header.tag, body, ends_transaction);
     x.up.skip(header.total);
     if !ends {
         refuse(client, x, header.tag);
         return Ok(None);
     }
+    client.failure = None;
     let out = x.down.insert();
     match header.tag {
         b'Q' => {
@@ -257,16 +260,17 @@ fn failed(
     Ok(None)
 }
 
-fn ends_transaction_message(client: &ClientState, tag: u8, body: &[u8]) -> bool {
+/// Whether the message is part of a statement for which `is` holds.
+fn message_is(client: &ClientState, tag: u8, body: &[u8], is: fn(&[u8]) -> bool) -> bool {
     match tag {
-        b'Q' => frontend::query_text(body).is_some_and(ends_transaction),
-        b'P' => frontend::parse(body).is_some_and(|p| ends_transaction(p.query)),
+        b'Q' => frontend::query_text(body).is_some_and(is),
+        b'P' => frontend::parse(body).is_some_and(|p| is(p.query)),
         b'B' => frontend::bind_names(body).is_some_and(|names| {
             client.detached == Detached::FailedEnding
                 || client
                     .statement(names.statement)
                     .is_some_and(|s| match &s.source {
-                        Source::Parse { query, .. } => ends_transaction(query),
+                        Source::Parse { query, .. } => is(query),
                         Source::Sql { .. } => false,
                     })
         }),
@@ -284,6 +288,16 @@ pub(super) fn ends_transaction(text: &[u8]) -> bool {
     let first = words.next().unwrap_or_default();
     matches!(first, "commit" | "rollback" | "end" | "abort")
         && !words.any(|w| matches!(w, "to" | "prepared"))
+}
+
+/// COMMIT or END, as above.
+fn commits(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let begins = |word: &[u8]| {
+        let start = text.get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    ends_transaction(text) && !begins(b"rollback") && !begins(b"abort")
 }
 
 fn refuse(client: &mut ClientState, x: &mut Exchange, tag: u8) {

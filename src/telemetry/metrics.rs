@@ -13,6 +13,7 @@ use crate::pool::stats::Totals;
 use crate::server::Activity;
 
 mod cache;
+mod hosts;
 
 /// So many pools are shown; with databases or users made up by clients, there is no end to them.
 const POOLS_MAX: usize = 1000;
@@ -209,6 +210,7 @@ pub fn render(console: &Console) -> String {
     for pool in pools.iter().take(POOLS_MAX) {
         render_pool(pool, &recorder, &gauge);
     }
+    hosts::render(console, &recorder);
     cache::render(console, &pools[..pools.len().min(POOLS_MAX)], &recorder);
     let mut text = recorder.handle().render();
     render_times(&pools[..pools.len().min(POOLS_MAX)], &mut text);

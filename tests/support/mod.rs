@@ -21,6 +21,7 @@ pub mod operate;
 pub mod proxy;
 pub mod redis;
 pub mod slapd;
+pub mod standby;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -181,6 +182,8 @@ pub fn kill(signal: &str, pid: u32) {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.signal("-QUIT");
+        // A test that has failed may have stopped it.
+        self.signal("-CONT");
         let _ = self.child.wait();
     }
 }

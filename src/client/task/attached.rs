@@ -330,6 +330,11 @@ impl ClientTask {
                 self.send_cancel(begun);
             }
         }
+        if self.info.take(Control::Forsake)
+            && let Some(step) = self.forsaken()
+        {
+            return Some(step);
+        }
         if self.info.take(Control::Deadline) {
             return self.deadline_passed(now);
         }

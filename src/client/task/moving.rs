@@ -1,11 +1,13 @@
 //! Going on in another process (see [`crate::handover`]): when a client can leave this one, and how
 //! one that has come begins.
 
+use super::attached::Fate;
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::Control;
 use crate::net::stream::{Socket, Stream};
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
+use crate::protocol::sqlstate;
 use crate::server::Server;
 use crate::session::client::ClientState;
 use crate::session::settings::Settings;
@@ -62,6 +64,19 @@ impl ClientTask {
         };
         let outdated = server.info.is_closing();
         outdated.then_some(Step::end(End::DatabaseGone))
+    }
+
+    /// Another server has taken the place of this client's, which may be silent for ever.
+    pub(super) fn forsaken(&mut self) -> Option<Step> {
+        let Phase::Attached(server) = &self.active.as_ref()?.phase else {
+            return None;
+        };
+        if !server.info.is_forsaken() {
+            return None;
+        }
+        let message = "another server has taken the place of the one that this transaction was on";
+        let fate = Fate::Discard("the server's role has changed");
+        Some(self.abandon(sqlstate::CONNECTION_FAILURE, message, fate))
     }
 
     /// Leaves this process, if it is asked to and in the middle of nothing; says whether it has.

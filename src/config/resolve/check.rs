@@ -329,12 +329,15 @@ impl Checks<'_, '_> {
             self.problems
                 .add(&["pools", name, "port"], "must be from 1 to 65535");
         }
-        let directories = pool.hosts().filter_map(|host| match host {
-            Host::Unix(directory) => Some(directory),
-            Host::Tcp(_) => None,
-        });
-        for dir in directories {
-            socket_path(self.problems, &["pools", name, "host"], dir, pool.port);
+        let key = if pool.placed.is_empty() {
+            "host"
+        } else {
+            "hosts"
+        };
+        for server in pool.servers() {
+            if let Host::Unix(directory) = &server.host {
+                socket_path(self.problems, &["pools", name, key], directory, server.port);
+            }
         }
         if pool.user.is_none() && self.config.auth.auth_type == AuthType::Any {
             self.problems.add(

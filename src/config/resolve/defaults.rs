@@ -14,7 +14,9 @@ use crate::config::{
 };
 
 use crate::config::tls::TlsChoice;
-use crate::config::{Balance, FairBy, OverRate, Peering, Priority, Queue};
+use crate::config::{
+    Balance, FairBy, HostLimits, OverRate, Peering, Priority, Queue, RoleSettings,
+};
 use crate::dns::DnsSettings;
 use crate::dns::cache::Limits;
 
@@ -37,6 +39,11 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         workers: cores.div_ceil(2),
         max_client_conn: 10_000,
         max_server_conn: 0,
+        host_limits: HostLimits {
+            max_connecting: 64,
+            failures: 5,
+            max_delay: seconds(1),
+        },
         server_fast_close: false,
         // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
         // Formats"), so there is nothing larger.
@@ -163,6 +170,12 @@ fn database() -> Database {
         more_hosts: Vec::new(),
         load_balance_hosts: Balance::RoundRobin,
         port: 5432,
+        placed: Vec::new(),
+        roles: RoleSettings {
+            target: None,
+            probe_interval: seconds(1),
+            max_lag: seconds(10),
+        },
         dbname: None,
         user: None,
         password: None,

@@ -148,6 +148,8 @@ const VALUES: &[&str] = &[
     "'pgbouncer'",
     "'local7'",
     "'disable'",
+    "'primary'",
+    "[{ host = 'x' }]",
     "'AES256'",
     "'TLS_AES_128_GCM_SHA256'",
     "'X25519'",

@@ -1,7 +1,8 @@
 //! Why a server connection could not be made, and whether trying again may help.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -47,6 +48,15 @@ pub enum ConnectError {
     /// The server refuses a password that changes while pgweir runs.
     #[error(transparent)]
     PasswordRefused(Box<ServerError>),
+    /// The host's last attempt has failed like this, and there is none before `until`.
+    #[error("{error}")]
+    LeftAlone {
+        error: Arc<ConnectError>,
+        until: Instant,
+    },
+    /// None of the pool's servers is what its `target` asks for.
+    #[error("no server of this database is {0} now")]
+    NoServer(&'static str),
     /// The server refused the login and said why.
     #[error(transparent)]
     Server(Box<ServerError>),
@@ -148,7 +158,9 @@ impl ConnectError {
             | ConnectError::Lost(_)
             | ConnectError::Password(_)
             | ConnectError::PasswordRefused(_)
+            | ConnectError::NoServer(_)
             | ConnectError::Auth(AuthError::Abandoned) => true,
+            ConnectError::LeftAlone { error, .. } => error.is_transient(),
             ConnectError::Connect { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
@@ -161,6 +173,14 @@ impl ConnectError {
             | ConnectError::TlsName(_)
             | ConnectError::Auth(_)
             | ConnectError::Parameter(_) => false,
+        }
+    }
+
+    /// What has gone wrong in the first place.
+    pub fn cause(&self) -> &ConnectError {
+        match self {
+            ConnectError::LeftAlone { error, .. } => error.cause(),
+            error => error,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Checks, pools};
-use crate::config::{Database, Invalidation, PoolMode, SessionStatePolicy};
+use crate::config::{Database, Invalidation, PoolMode, SessionStatePolicy, Target};
 
 /// Shortest `feed_max_lag`: a question and its answer must fit several times.
 const SHORTEST_LAG: Duration = Duration::from_millis(100);
@@ -21,6 +21,11 @@ impl Checks<'_, '_> {
         if pool.pool_mode == PoolMode::Session {
             let problem = "a pool with pool_mode = \"session\" has no cache: what a session has \
                            changed about itself is not known there; use \"transaction\"";
+            self.problems.add(&key("enabled"), problem);
+        }
+        if pool.target() != Target::Any {
+            let problem = "cannot be used where servers have roles (hosts, target): what a \
+                           replica answers may be older than a write that was heard of";
             self.problems.add(&key("enabled"), problem);
         }
         if pool.session_state == SessionStatePolicy::Allow {
@@ -82,7 +87,7 @@ impl Checks<'_, '_> {
             let problem = "needs to log in for the feed: set feed_user, or the pool's user";
             self.problems.add(&key("invalidation"), problem);
         }
-        if !pool.more_hosts.is_empty() {
+        if pool.hosts().len() > 1 {
             let problem =
                 "needs a single host: which of several a write goes to, nobody could tell";
             self.problems.add(&key("invalidation"), problem);

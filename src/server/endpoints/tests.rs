@@ -1,0 +1,121 @@
+use super::*;
+use crate::net::tls_client::TlsClient;
+use crate::server::auth::KeyCache;
+use crate::server::connect::Keepalive;
+use crate::server::hosts::tests::host;
+
+fn member(name: &str, role: Role, weight: u32) -> Arc<Member> {
+    Arc::new(Member {
+        endpoint: Arc::new(Endpoint {
+            host: Host::Tcp(name.to_owned()),
+            port: 1,
+            resolver: crate::dns::testing::localhost(),
+            tls: Arc::new(TlsClient::disabled()),
+            connect_timeout: Duration::ZERO,
+            keepalive: Keepalive::default(),
+            scram_keys: Arc::new(KeyCache::new()),
+        }),
+        state: host(name),
+        role,
+        weight,
+    })
+}
+
+fn choice(balance: Balance, target: Target) -> Choice {
+    Choice {
+        balance,
+        target,
+        max_lag: Duration::from_secs(10),
+    }
+}
+
+fn names(endpoints: &Endpoints) -> String {
+    let order = endpoints.in_order().into_iter();
+    order.map(|m| m.endpoint.host.to_string()).collect()
+}
+
+/// Three, found to be what is given.
+fn three(target: Target, standings: [Standing; 3]) -> Endpoints {
+    let all = ["a", "b", "c"].map(|name| member(name, Role::Auto, 1));
+    for (member, standing) in all.iter().zip(standings) {
+        member.state.learn(standing);
+    }
+    Endpoints::new(all.to_vec(), choice(Balance::Disable, target))
+}
+
+const PRIMARY: Standing = Standing::Primary { timeline: 1 };
+const PROMOTED: Standing = Standing::Primary { timeline: 2 };
+const REPLICA: Standing = Standing::Replica {
+    lag: Duration::from_secs(1),
+};
+const BEHIND: Standing = Standing::Replica {
+    lag: Duration::from_secs(11),
+};
+
+#[test]
+fn each_has_its_turn_or_the_first_always() {
+    let order = |balance| {
+        let all = ["a", "b", "c"].map(|name| member(name, Role::Auto, 1));
+        let endpoints = Endpoints::new(all.to_vec(), choice(balance, Target::Any));
+        (0..4).map(|_| names(&endpoints)).collect::<Vec<_>>()
+    };
+    assert_eq!(order(Balance::RoundRobin), ["abc", "bca", "cab", "abc"]);
+    assert_eq!(order(Balance::Disable), ["abc"; 4]);
+}
+
+#[test]
+fn turns_are_by_weight() {
+    let all = [("a", 3), ("b", 1)].map(|(name, weight)| member(name, Role::Auto, weight));
+    let endpoints = Endpoints::new(all.to_vec(), choice(Balance::RoundRobin, Target::Any));
+    let order: Vec<String> = (0..5).map(|_| names(&endpoints)).collect();
+    assert_eq!(order, ["ab", "ab", "ab", "ba", "ab"]);
+}
+
+#[test]
+fn each_target_has_its_servers() {
+    let found = [REPLICA, PRIMARY, BEHIND];
+    for (target, expected) in [
+        (Target::Any, "abc"),
+        (Target::Primary, "b"),
+        (Target::Replica, "a"),
+        (Target::PreferReplica, "a"),
+    ] {
+        assert_eq!(names(&three(target, found)), expected, "{target:?}");
+    }
+    let no_replica = three(Target::PreferReplica, [BEHIND, PRIMARY, Standing::Down]);
+    assert_eq!(names(&no_replica), "b");
+    let unknown = three(
+        Target::Primary,
+        [Standing::Unknown, Standing::Down, REPLICA],
+    );
+    assert_eq!(names(&unknown), "a");
+}
+
+#[test]
+fn after_a_promotion_the_old_primary_gets_nothing() {
+    // It is still there, as after a partition of the network; or it comes back.
+    let endpoints = three(Target::Primary, [PRIMARY, PROMOTED, REPLICA]);
+    assert_eq!(names(&endpoints), "b");
+    let old = endpoints.all().next().unwrap();
+    assert!(endpoints.is_replaced(old));
+    // Even if the promoted one is gone meanwhile: what it has taken would be lost.
+    let promoted = endpoints.all().nth(1).unwrap();
+    promoted.state.learn(Standing::Down);
+    assert_eq!(names(&endpoints), "");
+    assert!(!endpoints.is_replaced(promoted));
+}
+
+#[test]
+fn a_server_has_the_role_that_it_was_given() {
+    let all = [member("a", Role::Replica, 1), member("b", Role::Primary, 1)];
+    let serving = |target, standings: [Standing; 2]| {
+        for (member, standing) in all.iter().zip(standings) {
+            member.state.learn(standing);
+        }
+        let choice = choice(Balance::Disable, target);
+        names(&Endpoints::new(all.to_vec(), choice))
+    };
+    assert_eq!(serving(Target::Primary, [PROMOTED, Standing::Down]), "");
+    assert_eq!(serving(Target::Replica, [REPLICA, REPLICA]), "a");
+    assert_eq!(serving(Target::Primary, [Standing::Unknown; 2]), "b");
+}
