@@ -49,7 +49,7 @@ pub(crate) use signals::tell_systemd;
 const HASHING: usize = 8;
 
 /// Password hashes computed at once: on half of the cores at most, so that a storm of logins leaves the
-/// relay workers theirs (tests/login_storm.rs measures it).
+/// relay workers theirs (benches/login_storm.rs measures it).
 fn hashing() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, HASHING)

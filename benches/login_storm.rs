@@ -1,9 +1,10 @@
 //! What running queries feel of many logins at once. It measures, so it has to have the machine to itself:
 //!
 //! ```sh
-//! cargo test --release --test login_storm -- --ignored --nocapture
+//! cargo bench --bench login_storm
 //! ```
 
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::process::Command;
@@ -88,9 +89,7 @@ fn measure(port: u16, during: impl FnOnce()) -> Vec<Duration> {
     took
 }
 
-#[test]
-#[ignore = "it measures"]
-fn running_queries_hardly_feel_a_storm_of_logins() {
+fn main() {
     let pid = std::process::id().to_string();
     let raised = Command::new("prlimit")
         .args(["--pid", &pid, "--nofile=16384"])
@@ -134,8 +133,8 @@ fn running_queries_hardly_feel_a_storm_of_logins() {
         percentile(&busy, 0.5),
         busy.len(),
     );
-    assert!(
-        during <= 2 * before,
-        "{during:?} is more than twice {before:?}"
+    println!(
+        "p99 during is {:.1} times that before",
+        during.as_secs_f64() / before.as_secs_f64()
     );
 }
