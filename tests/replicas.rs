@@ -239,6 +239,8 @@ fn a_primary_that_dies_is_replaced_under_a_crowd_and_nothing_acknowledged_is_los
     let rows = |pg: &Postgres| pg.client().query("select count(*) from t").value();
     let old = rows(&primary);
     for n in 0..20 {
+        // Over new connections, each of which might go there.
+        weir.console().query("RECONNECT");
         let mut wire = weir.client();
         let answer = wire.query(&format!("insert into t values (-1 - {n})"));
         assert_eq!(answer.code(), None);
