@@ -2,13 +2,16 @@
 //! the comparison at reload. Passwords are not in it.
 
 mod login;
+mod user;
+
+pub(super) use user::USER_KEYS;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::outside::{Outside, System};
 use super::resolve::defaults;
-use super::{Config, Database, PasswordSource, PeerId, TlsProtocols, User};
+use super::{Config, Database, PasswordSource, PeerId, TlsProtocols};
 
 /// A row of `SHOW CONFIG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -427,44 +430,6 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     named("cache.rules", |d| format!("{:?}", d.cache.rules)),
     named("cache.functions", |d| format!("{:?}", d.cache.functions)),
     named("cache.tables", |d| format!("{:?}", d.cache.tables)),
-];
-
-/// What `[users.NAME]` has, but for the password.
-pub(super) const USER_KEYS: &[NamedKey<User>] = &[
-    named("pool_mode", |u| {
-        u.pool_mode
-            .map_or(String::new(), |mode| mode.as_str().to_owned())
-    }),
-    named("pool_size", |u| optional(u.pool_size)),
-    named("reserve_pool_size", |u| optional(u.reserve_pool_size)),
-    named("max_user_connections", |u| {
-        u.max_user_connections.to_string()
-    }),
-    named("max_user_client_connections", |u| {
-        u.max_user_client_connections.to_string()
-    }),
-    named("query_timeout", |u| optional_seconds(u.query_timeout)),
-    named("transaction_timeout", |u| {
-        optional_seconds(u.transaction_timeout)
-    }),
-    named("idle_transaction_timeout", |u| {
-        optional_seconds(u.idle_transaction_timeout)
-    }),
-    named("client_idle_timeout", |u| {
-        optional_seconds(u.client_idle_timeout)
-    }),
-    named("query_wait_timeout", |u| {
-        optional_seconds(u.query_wait_timeout)
-    }),
-    named("priority", |u| {
-        u.class
-            .priority
-            .map_or(String::new(), |p| p.as_str().to_owned())
-    }),
-    named("max_queries_per_second", |u| {
-        u.class.max_queries_per_second.to_string()
-    }),
-    named("query_burst", |u| u.class.query_burst.to_string()),
 ];
 
 fn protocols(protocols: TlsProtocols) -> String {
