@@ -438,3 +438,23 @@ fn a_startup_parameter_does_not_depend_on_the_client_before() {
         assert_eq!(style(weir.port, value), style(pg.port, value), "{value}");
     }
 }
+
+/// Two writes would be two packets, and twice the work, for each statement of a busy pool.
+#[test]
+fn what_needs_no_server_is_answered_together_with_the_rest() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let mut client = weir.client();
+    let group = [parse("", "select 7"), bind(""), execute(), sync()].concat();
+    for _ in 0..3 {
+        client.send(&group).unwrap();
+        assert_eq!(client.answer().value(), "7");
+    }
+    let mut busy = weir.client();
+    busy.query("begin");
+    // The statement is known by now: its ParseComplete needs nobody.
+    client.send(&group).unwrap();
+    assert!(!client.answers_within(Duration::from_millis(200)));
+    busy.query("commit");
+    assert_eq!(client.answer().tags(), "12DCZ");
+}

@@ -295,8 +295,11 @@ impl ClientTask {
 
     /// A client that has gone must not keep its place.
     fn watch_while_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
-        // It may have been told that it waits.
-        if let Poll::Ready(Err(error)) = self.flush_down(cx) {
+        // What is there for it goes out with the server's answer, unless it cannot wait.
+        let urgent = self.active.as_ref().is_some_and(|active| active.urgent);
+        if (urgent || self.may_move())
+            && let Poll::Ready(Err(error)) = self.flush_down(cx)
+        {
             self.pool.cancel_wait(ticket, self.worker.home());
             self.drop_fill();
             self.set_detached(now);

@@ -29,6 +29,8 @@ pub struct Active {
     pub(super) cancelling: Option<timeouts::Expired>,
     /// The client's side cannot take more at the moment.
     pub(super) blocked: bool,
+    /// It waits, and has been told so: that goes out at once.
+    pub(super) urgent: bool,
     /// Of the request that was looked for in memory last.
     pub(super) key: Key,
     /// The answer that is on its way is to be kept.
@@ -68,6 +70,7 @@ impl Default for Active {
             statement_began: None,
             cancelling: None,
             blocked: false,
+            urgent: false,
             key: Key::default(),
             fill: None,
             alone: false,
@@ -88,6 +91,7 @@ impl Active {
         self.statement_began = None;
         self.cancelling = None;
         self.blocked = false;
+        self.urgent = false;
         self.fill = None;
         self.alone = false;
         self.paid = false;

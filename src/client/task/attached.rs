@@ -301,6 +301,7 @@ impl ClientTask {
             self.worker.give_buffer(buffer);
         }
         active.began = None;
+        active.urgent = false;
         active.statement_began = None;
         active.cancelling = None;
         self.set_idle_deadline(now);

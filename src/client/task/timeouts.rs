@@ -78,6 +78,7 @@ impl ClientTask {
         };
         let text = "No server connection available in postgres backend, client being queued";
         encode::notice(active.x.down.insert(), "00000", text, None);
+        active.urgent = true;
         self.info.set_deadline(limit);
         true
     }
