@@ -78,7 +78,7 @@ fn peers(
 ) -> BTreeMap<PeerId, Arc<Peer>> {
     let others = config.peering.others();
     let each = others.map(|(id, settings)| {
-        let keepalive = keepalive(config);
+        let keepalive = Keepalive::from(&config.listen);
         let limit = config.pool_defaults.server.connect_timeout;
         let same = |peer: &&Arc<Peer>| {
             peer.settings == *settings
@@ -102,18 +102,6 @@ fn peers(
         (id, peer)
     });
     each.collect()
-}
-
-fn keepalive(config: &Config) -> Keepalive {
-    let listen = &config.listen;
-    Keepalive {
-        enabled: listen.tcp_keepalive,
-        idle: listen.tcp_keepidle,
-        interval: listen.tcp_keepintvl,
-        count: listen.tcp_keepcnt,
-        user_timeout: listen.tcp_user_timeout,
-        buffer: listen.tcp_socket_buffer,
-    }
 }
 
 /// A peer, and what is under way to it.

@@ -10,9 +10,9 @@ use serde_bytes::ByteBuf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::channel::{ChannelError, Listener, Speaker};
+use super::VERSION;
+use super::channel::{ChannelError, Listener, Speaker, both};
 use super::message::{Client, Pool as PoolMessage, Server as ServerMessage, ToNew, ToRunning};
-use super::{VERSION, channel::both};
 use crate::app::signals::tell_systemd;
 use crate::client::info::Control;
 use crate::client::login::{self, Door};

@@ -21,7 +21,7 @@ use crate::client::cancel_key::CancelKey;
 use crate::client::info::{ClientIdentity, ClientInfo};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
-use crate::config::{Config, Database};
+use crate::config::Config;
 use crate::entrances::Passed;
 use crate::listener::Listener;
 use crate::net::stream::{Socket, Stream};
@@ -341,7 +341,9 @@ impl Taker {
                 stream: Stream::Plain(std::mem::replace(socket, Socket::Gone)),
                 state,
                 own_timeouts: login::own_timeouts(&config, &database, &pool, &client.user),
-                permit: permit(door, &config, &database, &client.database, &client.user),
+                permit: door
+                    .limits
+                    .adopt(&config, &database, &client.database, &client.user),
                 info,
                 pool,
                 server,
@@ -350,16 +352,6 @@ impl Taker {
         );
         Ok(())
     }
-}
-
-fn permit(
-    door: &Door,
-    config: &Config,
-    database: &Database,
-    name: &str,
-    user: &str,
-) -> crate::pool::budget::Permit {
-    door.limits.adopt(config, database, name, user)
 }
 
 fn socket_of(socket: OwnedFd, is_unix: bool) -> io::Result<Socket> {

@@ -344,7 +344,6 @@ impl Inner {
     }
 
     fn endpoint(&mut self, database: &Database, server: &Placed) -> Endpoint {
-        let listen = &self.config.listen;
         let tls = self.tls.get(&database.name).cloned();
         Endpoint {
             host: server.host.clone(),
@@ -352,14 +351,7 @@ impl Inner {
             resolver: Arc::clone(&self.resolver),
             tls: tls.unwrap_or_else(|| Arc::new(TlsClient::disabled())),
             connect_timeout: database.server.connect_timeout,
-            keepalive: Keepalive {
-                enabled: listen.tcp_keepalive,
-                idle: listen.tcp_keepidle,
-                interval: listen.tcp_keepintvl,
-                count: listen.tcp_keepcnt,
-                user_timeout: listen.tcp_user_timeout,
-                buffer: listen.tcp_socket_buffer,
-            },
+            keepalive: Keepalive::from(&self.config.listen),
             scram_keys: Arc::clone(
                 self.scram_keys
                     .entry(database.name.clone())

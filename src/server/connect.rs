@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Host, SslMode};
+use crate::config::{Host, Listen, SslMode};
 use crate::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls_client::{self, TlsClient};
@@ -267,6 +267,20 @@ fn more_telling(first: Failure, second: Failure) -> ConnectError {
 }
 
 // === impls ===
+
+impl From<&Listen> for Keepalive {
+    /// As for clients.
+    fn from(listen: &Listen) -> Keepalive {
+        Keepalive {
+            enabled: listen.tcp_keepalive,
+            idle: listen.tcp_keepidle,
+            interval: listen.tcp_keepintvl,
+            count: listen.tcp_keepcnt,
+            user_timeout: listen.tcp_user_timeout,
+            buffer: listen.tcp_socket_buffer,
+        }
+    }
+}
 
 impl Default for Keepalive {
     /// On, with the system's times, as PgBouncer's default.
