@@ -1,7 +1,10 @@
 //! What the operator, the session and the statement say about what is remembered.
 
-use super::*;
-use support::{Answer, message};
+use std::time::Duration;
+
+use crate::cached::Cached;
+use crate::support::operate::until;
+use crate::support::*;
 
 fn ask(client: &mut Wire, messages: &[Vec<u8>]) -> Answer {
     client.send(&messages.concat()).unwrap();

@@ -12,7 +12,9 @@
 mod support;
 
 mod hygiene;
+mod overload;
 mod process;
+mod replicas;
 mod server;
 mod wire;
 

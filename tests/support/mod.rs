@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +18,14 @@ pub mod failing;
 pub mod ini;
 pub mod login;
 pub mod operate;
+pub mod postgres;
 pub mod proxy;
 pub mod redis;
 pub mod slapd;
 pub mod standby;
+
+pub use postgres::Postgres;
+use postgres::postgres_bin;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -59,18 +63,6 @@ pub fn free_port() -> u16 {
     }
 }
 
-fn postgres_bin(version: u32) -> PathBuf {
-    let variable = format!("PGWEIR_PG_BIN_{version}");
-    let named = std::env::var(&variable).map(PathBuf::from);
-    let bin = named.unwrap_or_else(|_| format!("/usr/lib/postgresql/{version}/bin").into());
-    assert!(
-        bin.join("postgres").exists(),
-        "no PostgreSQL in {}: run scripts/test, or set {variable}",
-        bin.display()
-    );
-    bin
-}
-
 /// PostgreSQL does not run as root.
 pub fn unprivileged(command: &mut Command) -> &mut Command {
     if is_root() {
@@ -85,107 +77,11 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
-/// A throw-away server; user `postgres`, no passwords.
-pub struct Postgres {
-    pub port: u16,
-    bin: PathBuf,
-    child: Child,
-    scratch: Scratch,
-}
-
-impl Postgres {
-    pub fn start() -> Postgres {
-        Postgres::start_version(15)
-    }
-
-    /// Versions other than 15 are installed by `scripts/test`, which also says where they are.
-    pub fn start_version(version: u32) -> Postgres {
-        let bin = postgres_bin(version);
-        let scratch = Scratch::new("pg");
-        if is_root() {
-            std::os::unix::fs::chown(&scratch.0, Some(65534), Some(65534)).unwrap();
-        }
-        let initdb = unprivileged(&mut Command::new(bin.join("initdb")))
-            .args([
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "-E",
-                "UTF8",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(scratch.0.join("data"))
-            .current_dir("/")
-            .output()
-            .unwrap();
-        assert!(initdb.status.success(), "{initdb:?}");
-        let port = free_port();
-        let child = Postgres::launch(&bin, &scratch.0, port);
-        Postgres {
-            port,
-            bin,
-            child,
-            scratch,
-        }
-    }
-
-    fn launch(bin: &Path, dir: &Path, port: u16) -> Child {
-        let log = fs::File::create(dir.join("log")).unwrap();
-        let child = unprivileged(&mut Command::new(bin.join("postgres")))
-            .arg("-D")
-            .arg(dir.join("data"))
-            .args(["-p", &port.to_string(), "-k", ""])
-            .args(["-c", "fsync=off", "-c", "max_connections=100"])
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "wal_level=logical",
-            ])
-            .current_dir("/")
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while Wire::try_connect(port, "postgres", "postgres").is_err() {
-            assert!(Instant::now() < deadline, "PostgreSQL does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        child
-    }
-
-    /// SIGINT is a fast shutdown: sessions are ended with 57P01.
-    pub fn restart(&mut self) {
-        self.signal("-INT");
-        self.child.wait().unwrap();
-        self.child = Postgres::launch(&self.bin, &self.scratch.0, self.port);
-    }
-
-    pub fn signal(&self, signal: &str) {
-        kill(signal, self.child.id());
-    }
-
-    pub fn client(&self) -> Wire {
-        Wire::connect(self.port, "postgres", "postgres")
-    }
-}
-
 pub fn kill(signal: &str, pid: u32) {
     let status = Command::new("kill")
         .args([signal, &pid.to_string()])
         .status();
     assert!(status.unwrap().success());
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.signal("-QUIT");
-        // A test that has failed may have stopped it.
-        self.signal("-CONT");
-        let _ = self.child.wait();
-    }
 }
 
 /// pgweir in front of a server; everybody is trusted, `postgres` is an admin.

@@ -1,0 +1,258 @@
+//! The HTTP port: what a Prometheus, a load balancer and a careless peer find there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::operate::*;
+use crate::support::*;
+
+struct Http(u16);
+
+impl Http {
+    fn section(&self) -> String {
+        format!("[http]\nlisten = '127.0.0.1:{}'", self.0)
+    }
+
+    /// Status line, headers, body.
+    fn request(&self, method: &str, path: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_lowercase(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.request("GET", path);
+        (status, body)
+    }
+}
+
+fn start(pg_port: u16, general: &str) -> (Pgweir, Http) {
+    let http = Http(free_port());
+    let weir = Pgweir::start(pg_port, &format!("{general}\n{}", http.section()));
+    (weir, http)
+}
+
+/// Samples of an exposition: `name{labels}` to value. Checks the format as it goes.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut helped: BTreeSet<&str> = BTreeSet::new();
+    let mut samples = BTreeMap::new();
+    assert!(text.ends_with('\n'));
+    for line in text.lines().filter(|l| !l.is_empty()) {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(types.insert(name, kind).is_none(), "two types: {line}");
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert!(
+                helped.insert(rest.split(' ').next().unwrap()),
+                "two helps: {line}"
+            );
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            let value: f64 = value
+                .parse()
+                .unwrap_or_else(|_| panic!("no number: {line}"));
+            let kind = types.get(name).unwrap_or_else(|| panic!("no type: {line}"));
+            assert!(helped.contains(name), "no help: {line}");
+            assert_eq!(name.ends_with("_total"), *kind == "counter", "{line}");
+            for unit in ["microseconds", "_ms", "_us", "milliseconds", "kilobytes"] {
+                assert!(!name.contains(unit), "not a base unit: {line}");
+            }
+            assert!(
+                samples.insert(series.to_owned(), value).is_none(),
+                "twice: {line}"
+            );
+        }
+    }
+    samples
+}
+
+#[test]
+fn metrics_are_true_and_in_the_format() {
+    let pg = shared_postgres();
+    let odd = "od\"d\\na\nme";
+    let (weir, http) = start(pg.port, "");
+    let mut client = weir.client();
+    for _ in 0..5 {
+        client.query("select pg_sleep(0.02)");
+    }
+    client.query("select nonsense");
+    pg.client()
+        .query(&format!("create database \"{}\"", odd.replace('"', "\"\"")));
+    weir.connect("postgres", odd).query("select 1");
+    let mut held = weir.client();
+    held.query("begin");
+    until("all is counted", || {
+        let (_, body) = http.get("/metrics");
+        let queries = r#"pgweir_queries_total{database="postgres",user="postgres"}"#;
+        samples(&body)[queries] == 7.0
+    });
+    let (status, head, body) = http.request("GET", "/metrics");
+    assert_eq!(status, 200);
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    let samples = samples(&body);
+    let of = |name: &str| samples[&format!(r#"{name}{{database="postgres",user="postgres"}}"#)];
+    assert_eq!(of("pgweir_transactions_total"), 6.0);
+    assert_eq!(of("pgweir_errors_total"), 1.0);
+    assert_eq!(of("pgweir_logins_total"), 2.0);
+    assert_eq!(of("pgweir_pool_size"), 20.0);
+    assert_eq!(of("pgweir_pool_up"), 1.0);
+    let of_host =
+        |name: &str| samples[&format!(r#"{name}{{host="127.0.0.1",port="{}"}}"#, pg.port)];
+    assert_eq!(of_host("pgweir_host_breaker_closed"), 1.0);
+    assert_eq!(of_host("pgweir_host_breaker_opened_total"), 0.0);
+    assert_eq!(of_host("pgweir_host_connecting"), 0.0);
+    let seconds = of("pgweir_query_seconds_total");
+    assert!((0.1..5.0).contains(&seconds), "{seconds}");
+    assert!(of("pgweir_transaction_seconds_total") >= 0.1);
+    assert!(of("pgweir_client_received_bytes_total") > 100.0);
+    assert_eq!(samples[r#"pgweir_clients{state="active"}"#], 1.0);
+    assert_eq!(samples[r#"pgweir_clients{state="idle"}"#], 1.0);
+    assert_eq!(samples[r#"pgweir_servers{state="active"}"#], 1.0);
+    assert_eq!(samples[r#"pgweir_refusals_total{reason="queue"}"#], 0.0);
+    for name in ["pgweir_logins_total", "pgweir_query_seconds_total"] {
+        let escaped = r#"{database="od\"d\\na\nme",user="postgres"}"#;
+        assert!(
+            samples.contains_key(&format!("{name}{escaped}")),
+            "{name}\n{body}"
+        );
+    }
+    promtool(&body);
+}
+
+/// Prometheus' own judge, where it is installed: scripts/test sees to that.
+fn promtool(body: &str) {
+    let spawned = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => panic!("{error}"),
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(body.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{body}");
+}
+
+#[test]
+fn paths_and_methods() {
+    let pg = shared_postgres();
+    let (_weir, http) = start(pg.port, "");
+    assert_eq!(http.get("/healthz"), (200, "ok\n".into()));
+    assert_eq!(http.get("/readyz"), (200, "ready\n".into()));
+    assert_eq!(http.get("/").0, 404);
+    assert_eq!(http.get("/metrics/x").0, 404);
+    assert_eq!(http.request("HEAD", "/metrics").0, 200);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let (status, head, _) = http.request(method, "/metrics");
+        assert_eq!(status, 405, "{method}");
+        assert!(head.contains("allow: get, head"), "{head}");
+    }
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_dropped() {
+    let pg = shared_postgres();
+    let (_weir, http) = start(pg.port, "");
+    let mut silent = TcpStream::connect(("127.0.0.1", http.0)).unwrap();
+    let mut slow = TcpStream::connect(("127.0.0.1", http.0)).unwrap();
+    slow.write_all(b"GET /metrics HT").unwrap();
+    let began = Instant::now();
+    for stream in [&mut silent, &mut slow] {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(12)))
+            .unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("it is closed");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30));
+    // Garbage is answered with an error or an end, and others are still served.
+    let mut garbage = TcpStream::connect(("127.0.0.1", http.0)).unwrap();
+    garbage.write_all(&[0xff; 300]).unwrap();
+    garbage
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = garbage.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"));
+    assert_eq!(http.get("/healthz").0, 200);
+}
+
+#[test]
+fn readiness_follows_the_server() {
+    let pg = Postgres::start();
+    // Nobody listens there yet.
+    let later = free_port();
+    let (weir, http) = start(later, "server_login_retry = 0");
+    assert_eq!(http.get("/readyz").0, 200, "nothing is known yet");
+    assert_eq!(refusal(weir.port, "postgres", "postgres").0, "08006");
+    until("not ready", || http.get("/readyz").0 == 503);
+    assert!(
+        http.get("/readyz").1.contains("failing"),
+        "{:?}",
+        http.get("/readyz")
+    );
+    assert_eq!(http.get("/healthz").0, 200);
+    // The server comes, and no client: a load balancer sends none to where it is not ready.
+    weir.rewrite(
+        pg.port,
+        &format!("server_login_retry = 0\n{}", http.section()),
+    );
+    weir.reload("configuration reloaded");
+    until("ready again", || http.get("/readyz").0 == 200);
+    // A server that refuses one client's login is there for the others.
+    assert_eq!(refusal(weir.port, "postgres", "nosuchdb").0, "3D000");
+    assert_eq!(http.get("/readyz").0, 200);
+    assert_eq!(weir.client().query("select 1").value(), "1");
+}
+
+#[test]
+fn a_refused_login_alone_does_not_make_it_unready() {
+    let pg = shared_postgres();
+    let (weir, http) = start(pg.port, "");
+    assert_eq!(refusal(weir.port, "postgres", "nosuchdb").0, "3D000");
+    assert_eq!(http.get("/readyz"), (200, "ready\n".into()));
+}
+
+#[test]
+fn not_ready_while_draining() {
+    let pg = shared_postgres();
+    let (mut weir, http) = start(pg.port, "");
+    let mut client = weir.client();
+    client.query("begin");
+    weir.signal("-INT");
+    until("not ready", || {
+        http.get("/readyz") == (503, "shutting down\n".into())
+    });
+    assert_eq!(http.get("/healthz").0, 200);
+    client.query("commit");
+    assert!(weir.wait_exit().success());
+}

@@ -1,0 +1,12 @@
+//! What a client meets: modes, limits, prepared statements, startup, faults around one session.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod leak;
+mod limits;
+mod modes;
+mod startup;
+mod statements;
+mod tokio_postgres;
