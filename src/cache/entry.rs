@@ -7,7 +7,7 @@ use super::packed::Generations;
 use crate::session::recording::Ending;
 
 /// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the store's
-/// tables and queues. `tests/cache/memory.rs` holds it to what is measured.
+/// tables and queues. `tests/cache_memory.rs` holds it to what is measured.
 pub const OVERHEAD: usize = 512;
 
 #[derive(Debug)]

@@ -6,8 +6,6 @@ mod support;
 mod answers;
 mod cached;
 mod check;
-mod differential;
 mod feeds;
-mod memory;
 mod rules;
 mod shared;

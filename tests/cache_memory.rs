@@ -1,10 +1,12 @@
 //! What the cache is allowed to take is what it takes: the process does not grow by more than 1.3
 //! times of `cache.max_size`, be the entries small or large.
 
+mod support;
+
 use std::thread;
 
-use crate::support::operate::until;
-use crate::support::{Pgweir, Postgres, Wire};
+use support::operate::until;
+use support::{Pgweir, Postgres, Wire};
 
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 const CLIENTS: u64 = 4;

@@ -3,10 +3,12 @@
 //!
 //! `PGWEIR_DIFFERENTIAL_SECONDS` says for how long (10), `PGWEIR_DIFFERENTIAL_SEED` with what seed.
 
+mod support;
+
 use std::time::{Duration, Instant};
 
-use crate::support::operate::until;
-use crate::support::{Answer, Pgweir, Postgres, Wire, execute, message, parse, sync};
+use support::operate::until;
+use support::{Answer, Pgweir, Postgres, Wire, execute, message, parse, sync};
 
 const SCHEMA: &str = "
 create type mood as enum ('sad', 'ok', 'happy');
