@@ -12,8 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::cancels::Cancels;
 use super::directory::Directory;
@@ -53,6 +52,7 @@ mod limits;
 mod prove;
 mod replication;
 mod settle;
+mod within;
 
 use entering::{asked_for, console_user, enter, operator};
 pub use gate::Gate;
@@ -60,6 +60,7 @@ use gate::Presence;
 pub use limits::ClientLimits;
 use prove::{pass_on, prove};
 pub use settle::{own_timeouts, settle, settle_again};
+use within::within;
 
 /// How long after the deadline of its login a client may take to read why it is refused.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -207,14 +208,6 @@ impl Arriving<'_> {
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Runs `step`, but not past the deadline, if there is one.
-async fn within<T>(deadline: Option<Instant>, step: impl Future<Output = T>) -> Result<T, Elapsed> {
-    match deadline {
-        Some(at) => timeout_at(at, step).await,
-        None => Ok(step.await),
     }
 }
 
@@ -442,7 +435,9 @@ async fn check(
     let parameters = asked_for(config, arrival);
     if startup.replication != Replication::None {
         let tls = stream.is_tls();
-        let entry = replication::admit(door, arrival, pool, permit, parameters, tls).await?;
+        // Boxed: its state is large, and every login would carry room for it.
+        let replication = replication::admit(door, arrival, pool, permit, parameters, tls);
+        let entry = Box::pin(replication).await?;
         return Ok(Admission::Replication(Box::new(entry)));
     }
     // It may have to wait for a server connection to hear what it is to be told.
@@ -483,5 +478,20 @@ fn unwelcome(error: WelcomeError) -> Refusal {
             Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, error.to_string())
         }
         error => Refusal::new(sqlstate::CONNECTION_FAILURE, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F>(_: fn(Arc<Door>, Accepted) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Thousands may log in at the same moment: what each takes is what the process grows by.
+    #[test]
+    fn a_login_takes_little_memory() {
+        assert!(size(admit) <= 4096, "{} bytes", size(admit));
     }
 }
