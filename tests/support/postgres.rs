@@ -1,9 +1,10 @@
 //! A throw-away PostgreSQL server.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Scratch, Wire, free_port, is_root, kill, unprivileged};
@@ -95,8 +96,15 @@ impl Postgres {
 /// A data directory as `initdb` leaves it, made once for each server version: a copy takes a tenth
 /// of the time.
 fn template(bin: &Path) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
+    static KNOWN: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+    // A test that fails here has inserted nothing, so the others may go on.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = known.entry(bin.to_owned());
+    place.or_insert_with(|| find_or_make(bin)).clone()
+}
+
+/// What earlier test programs have made is used again.
+fn find_or_make(bin: &Path) -> PathBuf {
     let version = Command::new(bin.join("postgres"))
         .arg("--version")
         .output()
