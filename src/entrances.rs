@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::handover::message::Entrance;
 use crate::listener::{self, Listener};
 use crate::server::connect::Address;
+use crate::telemetry::failures::Failures;
 
 mod room;
 
@@ -161,7 +162,7 @@ fn open_http(
 }
 
 async fn accept(door: Arc<Door>, listener: Arc<Listener>) {
-    let mut failures = Failures::default();
+    let mut failures = Failures::of("cannot accept a connection");
     loop {
         if !room::is_there(listener.as_fd()) {
             failures.note(&"no file descriptors are left for clients (ulimit -n)");
@@ -171,27 +172,13 @@ async fn accept(door: Arc<Door>, listener: Arc<Listener>) {
         let config = door.config.load_full();
         match listener.accept(&config.listen).await {
             Ok(accepted) => {
-                failures = Failures::default();
+                failures.over();
                 tokio::spawn(login::admit(Arc::clone(&door), accepted));
             }
             Err(error) => {
                 failures.note(&error);
                 tokio::time::sleep(PAUSE).await;
             }
-        }
-    }
-}
-
-/// In a row.
-#[derive(Debug, Default)]
-struct Failures(u32);
-
-impl Failures {
-    /// It may go on for long: the log says so less and less often.
-    fn note(&mut self, error: &dyn std::fmt::Display) {
-        self.0 = self.0.saturating_add(1);
-        if self.0.is_power_of_two() {
-            tracing::warn!(%error, failures = self.0, "cannot accept a connection");
         }
     }
 }

@@ -16,10 +16,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::console::Console;
-use crate::telemetry::metrics;
+use crate::telemetry::{failures::Failures, metrics};
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 64;
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that reads slowly, or asks again and again, makes room for others after this.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,15 +29,19 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Serves for ever.
 pub async fn serve(listener: Arc<TcpListener>, console: Arc<Console>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failures = Failures::of("HTTP: cannot accept a connection");
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                failures.over();
+                stream
+            }
             Err(error) => {
-                tracing::warn!(%error, "HTTP: cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                failures.note(&error);
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };

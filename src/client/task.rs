@@ -269,8 +269,8 @@ impl ClientTask {
 
     fn step_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
         match self.pool.take(ticket) {
-            Granted::Server(mut server) => {
-                if !self.pool.is_lost(&mut server) {
+            Granted::Server(server) => {
+                if !self.pool.is_lost(&server) {
                     return self.attach(server, now);
                 }
                 // Nothing was sent, so another one does as well.

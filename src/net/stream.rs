@@ -8,7 +8,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -70,6 +71,22 @@ impl Socket {
             Socket::Gone => Poll::Ready(Ok(())),
         }
     }
+
+    fn has_news(&self) -> bool {
+        let peeked = match self {
+            Socket::Tcp(s) => s.try_io(Interest::READABLE, || peek(s.as_fd())),
+            Socket::Unix(s) => s.try_io(Interest::READABLE, || peek(s.as_fd())),
+            Socket::Gone => return true,
+        };
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// A byte that stays where it is; none at the end of file.
+fn peek(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut byte = [0u8];
+    let (n, _) = recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    Ok(n)
 }
 
 impl AsyncRead for Socket {
@@ -137,12 +154,22 @@ impl Stream {
         }
     }
 
-    /// Whether the socket below has something to say (data, end of file or an error).
+    /// Whether reading from the socket below may be worth trying. It is a hint, for two reasons: the reactor's word
+    /// outlives a read that filled its buffer to the last byte, and a task whose turn is over is told `Pending`
+    /// whatever is there. Where a decision hangs on it, ask [`has_news`](Stream::has_news).
     ///
-    /// Costs no system call. For TLS it speaks of the socket only; plaintext that the TLS
-    /// library already holds is not seen, so ask only when everything decrypted has been read.
+    /// Costs no system call.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_read_ready(cx)
+    }
+
+    /// Whether the socket below has something to say: data, end of file or an error.
+    ///
+    /// Costs no system call if the reactor has heard nothing of it since the last read; otherwise the kernel is
+    /// asked. For TLS it speaks of the socket only; plaintext that the TLS library already holds is not seen, so
+    /// ask only when everything decrypted has been read.
+    pub fn has_news(&self) -> bool {
+        self.socket().has_news()
     }
 
     /// The descriptor's number; -1 if the socket is gone.
@@ -211,5 +238,69 @@ impl AsyncWrite for Stream {
             Stream::ServerTls(t) => Pin::new(t.as_mut()).poll_shutdown(cx),
             Stream::ClientTls(t) => Pin::new(t.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::coop;
+
+    use super::*;
+
+    fn pair() -> (Stream, UnixStream) {
+        let (near, far) = UnixStream::pair().expect("a pair of sockets");
+        (Stream::Plain(Socket::Unix(near)), far)
+    }
+
+    async fn until_readable(stream: &Stream) {
+        poll_fn(|cx| stream.poll_read_ready(cx))
+            .await
+            .expect("readable");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_filled_its_buffer_leaves_no_news() {
+        let (mut stream, mut far) = pair();
+        assert!(!stream.has_news());
+        far.write_all(&[7; 4096]).await.expect("written");
+        until_readable(&stream).await;
+        assert!(stream.has_news());
+        stream.read_exact(&mut [0; 4096]).await.expect("read");
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(
+            stream.poll_read_ready(&mut context).is_ready(),
+            "the reactor's word is taken back only by a read that left room: the case that this is about"
+        );
+        assert!(!stream.has_news());
+        far.write_all(&[7]).await.expect("written");
+        until_readable(&stream).await;
+        assert!(stream.has_news());
+        assert!(stream.has_news(), "asking takes nothing away");
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.expect("read");
+        assert_eq!(byte, [7]);
+        drop(far);
+        until_readable(&stream).await;
+        assert!(stream.has_news(), "end of file");
+    }
+
+    #[tokio::test]
+    async fn news_are_heard_by_a_task_whose_turn_is_over() {
+        let (stream, mut far) = pair();
+        far.write_all(&[7]).await.expect("written");
+        until_readable(&stream).await;
+        poll_fn(|cx| {
+            while let Poll::Ready(proceed) = coop::poll_proceed(cx) {
+                proceed.made_progress();
+            }
+            assert!(stream.poll_read_ready(cx).is_pending());
+            assert!(stream.has_news());
+            Poll::Ready(())
+        })
+        .await;
     }
 }

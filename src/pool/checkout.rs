@@ -1,7 +1,7 @@
 //! Getting a server connection: one that is idle and fit, or a place in the queue.
 
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use super::core::Checkout;
@@ -48,7 +48,7 @@ impl Pool {
                 (outcome, waits && core.may_connect())
             };
             match outcome {
-                Checkout::Ready(mut server) => match self.fitness(&mut server, now) {
+                Checkout::Ready(server) => match self.fitness(&server, now) {
                     Fitness::Fit => return Ok(Checkout::Ready(server)),
                     Fitness::Dead(why) => self.discard(server, why),
                     Fitness::Unproved => {
@@ -81,7 +81,7 @@ impl Pool {
     }
 
     /// Whether a connection that was idle can be used as it is.
-    fn fitness(&self, server: &mut Server, now: Instant) -> Fitness {
+    fn fitness(&self, server: &Server, now: Instant) -> Fitness {
         if self.is_obsolete(server) {
             return Fitness::Dead("obsolete connection");
         }
@@ -97,9 +97,8 @@ impl Pool {
     }
     /// Whether a connection on which nothing is going on is gone. An idle server has nothing to say:
     /// data or end of file both mean that, or that it is in a state that we do not know.
-    pub fn is_lost(&self, server: &mut Server) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        let lost = server.stream.poll_read_ready(&mut context).is_ready();
+    pub fn is_lost(&self, server: &Server) -> bool {
+        let lost = server.stream.has_news();
         if lost {
             self.forget_answers();
         }

@@ -2,7 +2,6 @@
 //! connections that are idle too long, too old or dead, minimum sizes.
 
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::Pool;
@@ -98,11 +97,10 @@ impl Pool {
     fn sweep(self: &Arc<Pool>) {
         let settings = self.settings.load_full();
         let server = &settings.database.server;
-        let mut context = Context::from_waker(Waker::noop());
         let mut lost = false;
         self.close_idle(
             |s, _| {
-                let closed = s.stream.poll_read_ready(&mut context).is_ready();
+                let closed = s.stream.has_news();
                 lost |= closed;
                 closed
             },

@@ -1,6 +1,7 @@
 //! What pgweir says about itself: log lines ([`log`]), metrics ([`metrics`]), and the
-//! counts of what is refused ([`refusals`]).
+//! counts of what is refused ([`refusals`]) and of what fails again and again ([`failures`]).
 
+pub mod failures;
 pub mod log;
 pub mod metrics;
 pub mod refusals;

@@ -256,3 +256,25 @@ fn not_ready_while_draining() {
     client.query("commit");
     assert!(weir.wait_exit().success());
 }
+
+/// More peers than there are descriptors for: the log is not filled with it, and it passes.
+#[test]
+fn without_descriptors_the_log_stays_small() {
+    let pg = Postgres::start();
+    let http = Http(free_port());
+    let weir = Pgweir::start_after("ulimit -n 60", pg.port, &http.section(), &[]);
+    let rush: Vec<TcpStream> = (0..60)
+        .map(|_| TcpStream::connect(("127.0.0.1", http.0)).unwrap())
+        .collect();
+    let said = || {
+        weir.log()
+            .matches("HTTP: cannot accept a connection")
+            .count()
+    };
+    until("it has noticed", || said() > 0);
+    std::thread::sleep(Duration::from_secs(2));
+    let said = said();
+    assert!(said < 10, "{said} lines about it");
+    drop(rush);
+    assert_eq!(http.get("/healthz").0, 200);
+}

@@ -23,6 +23,35 @@ fn a_process_that_is_stopped_goes_on() {
     at_rest(&weir, &pg);
 }
 
+/// It stands still while an answer arrives that fills its buffer to the last byte, and reads it at once: what
+/// the reactor remembers then is not a word from the server, which is as good as before.
+#[test]
+fn an_answer_that_fills_the_buffer_costs_no_connection() {
+    const BUFFER: usize = 1 << 16;
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let mut client = weir.client();
+    let backend = |client: &mut Wire| client.query("select pg_backend_pid()").value();
+    let ask = |length: usize| query(&format!("select repeat('x', {length}) from pg_sleep(0.5)"));
+    // Of the answer, what is not the value.
+    let around = {
+        let mut client = weir.client();
+        client.send(&ask(50_000)).unwrap();
+        let answer = client.answer();
+        let whole: usize = answer.0.iter().map(|m| 5 + m.body.len()).sum();
+        whole - 50_000
+    };
+    for beside in [0isize, 1, -1, 0] {
+        let before = backend(&mut client);
+        let length = (BUFFER - around).wrapping_add_signed(beside);
+        client.send(&ask(length)).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        weir.freeze_for(Duration::from_millis(800));
+        assert_eq!(client.answer().value().len(), length);
+        assert_eq!(backend(&mut client), before, "{beside} beside the buffer");
+    }
+}
+
 /// No file descriptor is left for clients: who is there is served, though it takes new connections to the
 /// server; who comes waits, and gets in when others leave.
 #[test]
