@@ -67,6 +67,10 @@ pub struct Config {
     pub server_fast_close: bool,
     /// Largest message accepted from a client, in bytes (`max_packet_size`).
     pub max_packet_size: usize,
+    /// What a client may make pgweir keep for it, in bytes; 0 is unlimited.
+    pub max_client_memory: usize,
+    /// The same of all clients together.
+    pub max_clients_memory: usize,
     /// Where the process's number is written while it runs.
     pub pidfile: Option<PathBuf>,
     /// As whom the process runs if it was started by root.

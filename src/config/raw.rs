@@ -73,6 +73,8 @@ pub(super) struct General {
     pub host_max_delay: Option<Interval>,
     pub server_fast_close: Option<bool>,
     pub max_packet_size: Option<Size>,
+    pub max_client_memory: Option<Size>,
+    pub max_clients_memory: Option<Size>,
     pub shutdown_timeout: Option<Interval>,
     pub upgrade_timeout: Option<Interval>,
     pub pidfile: Option<PathBuf>,

@@ -268,6 +268,14 @@ impl Resolver<'_, '_> {
             &mut config.stats_users,
             raw.stats_users.clone().map(|list| list.0),
         );
+        set(
+            &mut config.max_client_memory,
+            raw.max_client_memory.map(|size| size.0),
+        );
+        set(
+            &mut config.max_clients_memory,
+            raw.max_clients_memory.map(|size| size.0),
+        );
         if let Some(size) = raw.max_packet_size.map(|size| size.0) {
             let largest = config.max_packet_size;
             // "2GiB" is one byte more than there can be, and nobody should have to know that.

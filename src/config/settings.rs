@@ -238,6 +238,12 @@ const KEYS: &[Key] = &[
     fixed("general", "max_packet_size", |c| {
         c.max_packet_size.to_string()
     }),
+    live("general", "max_client_memory", |c| {
+        c.max_client_memory.to_string()
+    }),
+    live("general", "max_clients_memory", |c| {
+        c.max_clients_memory.to_string()
+    }),
     live("general", "shutdown_timeout", |c| {
         seconds(c.shutdown_timeout)
     }),

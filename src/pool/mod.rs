@@ -39,6 +39,7 @@ use crate::server::connect::Endpoint;
 use crate::server::endpoints::Endpoints;
 use crate::server::password::Passwords;
 use crate::server::{Activity, Server};
+use crate::session::memory::Together;
 use crate::session::statement::Registry;
 use crate::shared::Tier;
 use crate::telemetry::refusals::Refusals;
@@ -60,6 +61,8 @@ pub struct Shared {
     /// Another process takes over: no connection is made for later.
     retiring: AtomicBool,
     pub refusals: Refusals,
+    /// What clients make this process keep.
+    pub memory: Arc<Together>,
 }
 
 /// Where a process goes on that has taken over from another one.
@@ -96,6 +99,7 @@ impl Shared {
             origin,
             retiring: AtomicBool::new(false),
             refusals: Refusals::default(),
+            memory: Arc::default(),
         })
     }
 
@@ -180,7 +184,10 @@ impl Pool {
         Arc::new(Pool {
             database: new.database,
             user: new.user,
-            statements: Registry::numbered_from(new.shared.first_statement()),
+            statements: Registry::numbered_from(
+                new.shared.first_statement(),
+                Arc::clone(&new.shared.memory),
+            ),
             core: Mutex::new(Core::new(new.settings.limits, homes)),
             settings: ArcSwap::from_pointee(new.settings),
             endpoints: ArcSwap::from_pointee(new.endpoints),

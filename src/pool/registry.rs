@@ -86,11 +86,17 @@ struct Inner {
     holds: Holds,
 }
 
+fn limit_memory(config: &Config, shared: &Shared) {
+    let (all, each) = (config.max_clients_memory, config.max_client_memory);
+    shared.memory.set_limits(all, each);
+}
+
 impl Pools {
     /// # Errors
     /// [`TlsSettingsError`]: certificates or keys that cannot be read.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<Pools, TlsSettingsError> {
         let tls = tls_clients(&config)?;
+        limit_memory(&config, &shared);
         let bell = shared.tier.as_ref().map(|tier| tier.bell());
         let caches = Caches::new(&config.cache, bell);
         Ok(Pools {
@@ -244,6 +250,7 @@ impl Pools {
         inner.tls = tls;
         inner.classes = Arc::new(Classes::new(&config, &inner.classes));
         inner.total.set_limit(config.max_server_conn);
+        limit_memory(&config, &self.shared);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
             let before = old.database(&pool.database);

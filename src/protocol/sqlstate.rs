@@ -45,6 +45,7 @@ pub const INVALID_SQL_STATEMENT_NAME: SqlState = SqlState::new("26000");
 pub const DUPLICATE_PREPARED_STATEMENT: SqlState = SqlState::new("42P05");
 pub const SYNTAX_ERROR: SqlState = SqlState::new("42601");
 pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState::new("42501");
+pub const OUT_OF_MEMORY: SqlState = SqlState::new("53200");
 pub const TOO_MANY_CONNECTIONS: SqlState = SqlState::new("53300");
 pub const CONFIGURATION_LIMIT_EXCEEDED: SqlState = SqlState::new("53400");
 pub const PROGRAM_LIMIT_EXCEEDED: SqlState = SqlState::new("54000");

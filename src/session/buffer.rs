@@ -28,6 +28,11 @@ impl Buffer {
         self.bytes.len()
     }
 
+    /// What it has grown by.
+    pub fn beyond(&self) -> usize {
+        self.bytes.len().saturating_sub(self.initial)
+    }
+
     /// Free room behind the data; data is moved to the front when the end is reached.
     pub fn space(&mut self) -> &mut [u8] {
         if self.tail == self.bytes.len() && self.head > 0 {

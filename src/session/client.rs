@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::memory::{Share, Together};
 use super::pins::Pins;
 use super::reported::Reported;
 use super::settings::Settings;
-use super::statement::Statement;
+use super::statement::{Known, Statement};
 use crate::protocol::sqlstate::SqlState;
 
-type Statements = HashMap<Box<[u8]>, Arc<Statement>, foldhash::fast::RandomState>;
+type Statements = HashMap<Box<[u8]>, Known, foldhash::fast::RandomState>;
+
+/// What a named statement takes in the map, about.
+const NAMED: usize = 48;
 
 /// What the client must do before it is served again, when it has no server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,8 +47,13 @@ pub struct ClientState {
     /// The reported parameters that the client was told.
     pub seen: Reported,
     statements: Option<Box<Statements>>,
+    /// Bytes of the texts of [`Self::statements`], which others may have, too.
+    texts: usize,
+    /// Bytes of what they are known by.
+    names: usize,
+    share: Share,
     /// What the unnamed statement is to this client, or was if [`ClientState::unnamed_gone`].
-    pub unnamed: Option<Arc<Statement>>,
+    pub unnamed: Option<Known>,
     /// A simple query has ended the unnamed statement; the next Parse will often make the same again.
     pub unnamed_gone: bool,
     /// A setting that matters to parsing holds for the present transaction only: what is parsed now
@@ -72,6 +81,9 @@ impl ClientState {
             savepoints: None,
             seen,
             statements: None,
+            texts: 0,
+            names: 0,
+            share: Share::default(),
             unnamed: None,
             unnamed_gone: false,
             local_environment: false,
@@ -93,19 +105,22 @@ impl ClientState {
     #[inline]
     pub fn statement(&self, name: &[u8]) -> Option<&Arc<Statement>> {
         if name.is_empty() {
-            return self.unnamed.as_ref().filter(|_| !self.unnamed_gone);
+            return self.unnamed.as_deref().filter(|_| !self.unnamed_gone);
         }
-        self.statements.as_ref()?.get(name)
+        Some(&**self.statements.as_ref()?.get(name)?)
     }
 
     pub fn set_statement(&mut self, name: &[u8], statement: Arc<Statement>) {
         if name.is_empty() {
-            self.unnamed = Some(statement);
+            self.unnamed = Some(statement.into());
             self.unnamed_gone = false;
         } else {
-            self.statements
-                .get_or_insert_default()
-                .insert(name.into(), statement);
+            self.texts += statement.weight();
+            self.names += NAMED + name.len();
+            let statements = self.statements.get_or_insert_default();
+            if let Some(before) = statements.insert(name.into(), statement.into()) {
+                self.lighten(name, &before);
+            }
         }
     }
 
@@ -113,8 +128,31 @@ impl ClientState {
         if name.is_empty() {
             self.unnamed = None;
         } else if let Some(statements) = &mut self.statements {
-            statements.remove(name);
+            if let Some(removed) = statements.remove(name) {
+                self.lighten(name, &removed);
+            }
         }
+    }
+
+    fn lighten(&mut self, name: &[u8], statement: &Statement) {
+        self.texts -= statement.weight();
+        self.names -= NAMED + name.len();
+    }
+
+    fn settings_weight(&self) -> usize {
+        let other = (!self.settings.same(&self.committed)).then(|| self.committed.weight());
+        self.settings.weight() + other.unwrap_or_default()
+    }
+
+    /// Bytes that its statements and settings take, about, if they were its alone.
+    pub fn weight(&self) -> usize {
+        let unnamed = self.unnamed.as_ref().map_or(0, |s| s.weight());
+        self.texts + unnamed + self.names + self.settings_weight()
+    }
+
+    /// Has all of it counted. Statements count by themselves.
+    pub fn share(&mut self, of: &Arc<Together>) {
+        self.share.set(of, self.names + self.settings_weight());
     }
 
     /// A simple query ends the unnamed statement (PostgreSQL docs, "Extended Query").
@@ -126,12 +164,14 @@ impl ClientState {
     /// `DEALLOCATE ALL`.
     pub fn forget_statements(&mut self) {
         self.statements = None;
+        self.texts = 0;
+        self.names = 0;
     }
 
     /// All named statements.
     pub fn named_statements(&self) -> impl Iterator<Item = (&[u8], &Arc<Statement>)> {
         let named = self.statements.iter().flat_map(|s| s.iter());
-        named.map(|(name, statement)| (&**name, statement))
+        named.map(|(name, statement)| (&**name, &**statement))
     }
 
     /// How many named statements the client has.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::client::{ClientState, Detached};
 use super::link::{Exchange, Rules};
+use super::memory;
 use super::statement::{Source, Statement};
 use super::upstream::ClientViolation;
 use crate::protocol::encode::{self, Severity};
@@ -118,9 +119,9 @@ fn parse_known(
         let usable = |s: &Arc<Statement>| {
             !s.name.is_empty() && s.is_proven() && s.means(query, types, environment)
         };
-        if !client.unnamed.as_ref().is_some_and(usable) {
+        if !client.unnamed.as_deref().is_some_and(usable) {
             match rules.registry.find(query, types, environment) {
-                Some(statement) if statement.is_proven() => client.unnamed = Some(statement),
+                Some(statement) if statement.is_proven() => client.unnamed = Some(statement.into()),
                 _ => return false,
             }
         }
@@ -130,7 +131,14 @@ fn parse_known(
             return false;
         }
         match rules.registry.find(query, types, environment) {
-            Some(statement) if statement.is_proven() => client.set_statement(name, statement),
+            Some(statement) if statement.is_proven() => {
+                let more = name.len() + statement.weight();
+                if memory::admit(client, &mut x.unread, x.up.beyond(), &rules, more).is_err() {
+                    // It is told when it has a server connection.
+                    return false;
+                }
+                client.set_statement(name, statement);
+            }
             _ => return false,
         }
     }

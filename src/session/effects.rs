@@ -261,6 +261,7 @@ impl Link<'_> {
     pub(super) fn commit_settings(&mut self) {
         if !self.client.settings.same(&self.client.committed) {
             self.client.committed = self.client.settings.clone();
+            self.client.share(self.rules.registry.together());
         }
     }
 

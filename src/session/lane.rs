@@ -79,6 +79,11 @@ impl Lane {
         self.continue_rest();
     }
 
+    /// Bytes that the buffer has grown by, for a message that must be seen whole.
+    pub fn beyond(&self) -> usize {
+        self.input.beyond()
+    }
+
     /// Makes room for a message of `total` bytes that must be seen whole.
     pub fn reserve(&mut self, total: usize) {
         self.input.reserve(self.scanned + total);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::client::ClientState;
 use super::lane::Lane;
+use super::memory::Share;
 use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
@@ -93,6 +94,8 @@ pub struct Exchange {
     pub recording: Option<Box<Recording>>,
     /// What was judged of the next request before the link was made, by which schema.
     pub judged: Option<(u64, Arc<Judged>)>,
+    /// What `up` has grown by.
+    pub unread: Share,
     pub tally: Tally,
 }
 
@@ -163,6 +166,7 @@ impl Exchange {
             cancel_text: None,
             recording: None,
             judged: None,
+            unread: Share::default(),
             tally: Tally::default(),
         }
     }
@@ -195,6 +199,7 @@ impl Exchange {
     pub fn clear(&mut self) {
         self.detach();
         self.up.clear();
+        self.unread.clear();
         self.down.clear();
     }
 }

@@ -19,6 +19,7 @@ pub mod failure;
 pub mod held;
 pub mod lane;
 pub mod link;
+pub mod memory;
 pub mod pins;
 pub mod portable;
 pub mod recording;

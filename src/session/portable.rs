@@ -78,7 +78,7 @@ impl Told {
         let mut named: Vec<_> = state.named_statements().collect();
         named.sort_by_key(|(name, _)| *name);
         let all = named.iter().map(|(_, statement)| *statement);
-        for statement in all.chain(&state.unnamed) {
+        for statement in all.chain(state.unnamed.as_deref()) {
             self.statement(statement, &mut new);
         }
         Some(ClientRecord {
@@ -193,7 +193,9 @@ impl Known {
         for (name, id) in record.statements {
             state.set_statement(&name, self.statement(id)?);
         }
-        state.unnamed = record.unnamed.map(|id| self.statement(id)).transpose()?;
+        let unnamed = record.unnamed.map(|id| self.statement(id)).transpose()?;
+        state.unnamed = unnamed.map(Into::into);
+        state.share(registry.together());
         state.unnamed_gone = record.unnamed_gone;
         state.pins = Pins::from_bits(record.pins);
         Ok(state)

@@ -87,6 +87,9 @@ pub struct Setting {
     pub replay: Box<str>,
 }
 
+/// Of one, without its texts.
+const WEIGHT: usize = size_of::<Setting>();
+
 #[derive(Debug)]
 struct Inner {
     /// Sorted by name.
@@ -98,6 +101,7 @@ struct Inner {
     result_key: Box<[u8]>,
     /// See [`Settings::allow_cache`].
     allow_cache: bool,
+    weight: usize,
 }
 
 /// What a session has set, on top of the server's defaults. Cheap to clone.
@@ -220,8 +224,17 @@ impl Settings {
             }),
             result_key: result_key(&entries),
             allow_cache: allows_cache(&entries),
+            weight: entries
+                .iter()
+                .map(|e| WEIGHT + e.name.len() + e.replay.len())
+                .sum(),
             entries: entries.into(),
         })))
+    }
+
+    /// Bytes that they take, about.
+    pub fn weight(&self) -> usize {
+        self.0.as_ref().map_or(0, |inner| inner.weight)
     }
 
     pub fn entries(&self) -> &[Setting] {

@@ -48,6 +48,7 @@ impl Link<'_> {
         }
         if self.x.up.unscanned().len() < header.total {
             self.x.up.reserve(header.total);
+            self.admit(header.total)?;
             return Ok(false);
         }
         let judged = self.judge_query();
@@ -71,6 +72,7 @@ impl Link<'_> {
                     return Ok(true);
                 }
                 let text = text.to_vec();
+                self.admit(text.len())?;
                 self.note_query(judged);
                 self.client.end_unnamed();
                 self.special_query(header, &text, statements);
@@ -131,6 +133,7 @@ impl Link<'_> {
         header: Header,
         body: Body,
     ) -> Result<bool, ClientViolation> {
+        self.admit(header.total)?;
         let bytes = body.of(self.x.up.unscanned());
         let message = frontend::parse(bytes).ok_or_else(|| malformed("Parse"))?;
         let named = !message.name.is_empty();

@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::memory::Together;
 use crate::cache::memo::Slot;
 use crate::sql;
 
+mod known;
 mod record;
 
+pub use known::Known;
 pub use record::StatementRecord;
 
 /// How the statement comes into being on a server connection.
@@ -24,6 +27,15 @@ pub enum Source {
     Parse { query: Box<[u8]>, types: Box<[u8]> },
     /// SQL `PREPARE`, already under our name.
     Sql { text: Box<[u8]> },
+}
+
+impl Source {
+    fn weight(&self) -> usize {
+        match self {
+            Source::Parse { query, types } => query.len() + types.len(),
+            Source::Sql { text } => text.len(),
+        }
+    }
 }
 
 /// A prepared statement, wherever it is prepared.
@@ -54,6 +66,9 @@ pub struct Statement {
     reshaped: AtomicBool,
     /// What the cache has judged of it.
     pub judged: Slot,
+    /// How often clients know it. While any does, its text counts as theirs.
+    known: AtomicUsize,
+    together: Arc<Together>,
 }
 
 impl Statement {
@@ -110,12 +125,9 @@ impl Statement {
                 if **q == *query && **t == *types)
     }
 
-    /// Bytes of text held.
+    /// Bytes that it takes, about.
     pub fn weight(&self) -> usize {
-        match &self.source {
-            Source::Parse { query, types } => query.len() + types.len(),
-            Source::Sql { text } => text.len(),
-        }
+        size_of::<Statement>() + self.source.weight()
     }
 }
 
@@ -132,6 +144,7 @@ pub struct Traits {
 #[derive(Debug)]
 pub struct Registry {
     next_id: AtomicU64,
+    together: Arc<Together>,
     inner: Mutex<Inner>,
 }
 
@@ -149,16 +162,17 @@ struct Inner {
 
 impl Default for Registry {
     fn default() -> Registry {
-        Registry::numbered_from(1)
+        Registry::numbered_from(1, Arc::default())
     }
 }
 
 impl Registry {
     /// Its statements' numbers begin with `first`: statements that come from another process keep
-    /// theirs.
-    pub fn numbered_from(first: u64) -> Registry {
+    /// theirs. Memory is counted with that of all other pools.
+    pub fn numbered_from(first: u64, together: Arc<Together>) -> Registry {
         Registry {
             next_id: AtomicU64::new(first),
+            together,
             inner: Mutex::new(Inner {
                 shared: HashMap::default(),
                 sweep_at: 256,
@@ -170,6 +184,11 @@ impl Registry {
 }
 
 impl Registry {
+    /// The memory of all clients.
+    pub fn together(&self) -> &Arc<Together> {
+        &self.together
+    }
+
     /// The shared statement for this text, if the text may be shared: made at its first Parse
     /// under a name, or at its second as the unnamed statement. `None`: the caller makes a private
     /// one.
@@ -239,11 +258,14 @@ impl Registry {
     ) -> Arc<Statement> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let name = server_name(id);
+        let source = Source::Sql {
+            text: text(&name).into(),
+        };
         Arc::new(Statement {
             id,
-            source: Source::Sql {
-                text: text(&name).into(),
-            },
+            known: AtomicUsize::new(0),
+            together: Arc::clone(&self.together),
+            source,
             name,
             effects,
             needs: Vec::new(),
@@ -274,6 +296,8 @@ impl Registry {
             } else {
                 Box::default()
             },
+            known: AtomicUsize::new(0),
+            together: Arc::clone(&self.together),
             source,
             effects: traits.effects,
             needs: traits.needs,

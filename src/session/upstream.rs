@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::backlog::{Closed, Expect, Naming};
 use super::link::Link;
+use super::memory;
 use super::server::Copy;
 use super::special::is_unsettling;
 use super::statement::{OUR_NAMES, Statement};
@@ -189,6 +190,12 @@ impl Link<'_> {
         Ok(self.whole(header))
     }
 
+    /// Whether `more` bytes may be kept for the client.
+    pub(super) fn admit(&mut self, more: usize) -> Result<(), ClientViolation> {
+        let grown = self.x.up.beyond();
+        memory::admit(self.client, &mut self.x.unread, grown, &self.rules, more)
+    }
+
     fn whole(&mut self, header: Header) -> Option<Body> {
         if self.x.up.unscanned().len() < header.total {
             self.x.up.reserve(header.total);
@@ -245,6 +252,7 @@ impl Link<'_> {
             });
         }
         let Some(body) = self.whole(header) else {
+            self.admit(header.total)?;
             return Ok(false);
         };
         let Some(message) = frontend::parse(body.of(self.x.up.unscanned())) else {

@@ -218,6 +218,13 @@ pub fn render(console: &Console) -> String {
 }
 
 fn render_refusals(console: &Console, recorder: &impl Recorder) {
+    let name = "pgweir_clients_memory_bytes";
+    let help = SharedString::from("What max_clients_memory limits: what clients make pgweir keep.");
+    recorder.describe_gauge(KeyName::from(name), Some(Unit::Bytes), help);
+    let used = console.pools().shared().memory.used();
+    recorder
+        .register_gauge(&Key::from_name(name), &METADATA)
+        .set(used as f64);
     let name = "pgweir_refusals_total";
     let help = SharedString::from("Clients or requests refused by a limit.");
     recorder.describe_counter(KeyName::from(name), None, help);

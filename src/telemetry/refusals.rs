@@ -23,9 +23,11 @@ pub enum Reason {
     ExpectedWait,
     /// `max_queries_per_second`.
     Rate,
+    /// `max_client_memory` or `max_clients_memory`.
+    Memory,
 }
 
-const REASONS: [(Reason, &str); 9] = [
+const REASONS: [(Reason, &str); 10] = [
     (Reason::Network, "network"),
     (Reason::HalfOpen, "half_open"),
     (Reason::SlowLogin, "slow_login"),
@@ -35,6 +37,7 @@ const REASONS: [(Reason, &str); 9] = [
     (Reason::UserQueue, "user_queue"),
     (Reason::ExpectedWait, "expected_wait"),
     (Reason::Rate, "rate"),
+    (Reason::Memory, "memory"),
 ];
 
 /// One counter a reason, for the whole process.

@@ -158,3 +158,102 @@ fn a_pool_that_is_made_smaller_shrinks() {
     drop(wires);
     at_rest(&weir, &pg);
 }
+
+/// One client's part in what `SHOW REFUSALS` says.
+fn refused_for_memory(weir: &Pgweir) -> String {
+    let mut rows = weir.show("REFUSALS").into_iter();
+    let row = rows.find(|row| row["reason"] == "memory");
+    row.expect("a row for each reason")["count"].clone()
+}
+
+/// Statements, settings, a long message: who has too many, or sends too much, is told and closed. What it had is
+/// given back, and nobody else notices.
+#[test]
+fn what_a_client_has_kept_for_it_is_bounded() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 2\nmax_client_memory = '1MB'\nmax_clients_memory = '3MB'";
+    let weir = Pgweir::start(pg.port, lines);
+    let crowd = Crowd::gather(weir.port, 2);
+    let long = |n: usize| format!("select {n} /* {} */", "x".repeat(30_000));
+    let prepare = |client: &mut Wire, n: usize| {
+        let mut request = parse(&format!("s{n}"), &long(n));
+        request.extend(sync());
+        client.send(&request).unwrap();
+        client.answer()
+    };
+    let most = |client: &mut Wire| {
+        (0..1000)
+            .find(|n| prepare(client, *n).code().is_some())
+            .expect("an end")
+    };
+    // Others have the same ones: each client is told of its own.
+    for _ in 0..2 {
+        let mut hoarder = weir.client();
+        assert!((25..35).contains(&most(&mut hoarder)));
+        assert!(hoarder.read_message().is_err(), "closed");
+    }
+    // Closing them makes room.
+    let mut tidy = weir.client();
+    for n in 0..100 {
+        assert_eq!(prepare(&mut tidy, n).code(), None, "{n}");
+        let mut request = message(b'C', format!("Ss{n}\0").as_bytes());
+        request.extend(sync());
+        tidy.send(&request).unwrap();
+        assert_eq!(tidy.answer().code(), None);
+    }
+    let mut setter = weir.client();
+    let refused = (0..1000).find_map(|n| {
+        setter
+            .query(&format!("set a.b{n} = '{}'", "x".repeat(10_000)))
+            .code()
+    });
+    assert_eq!(refused.as_deref(), Some("53200"));
+    // Before it has all come.
+    let mut talker = weir.client();
+    let whole = parse("", &"x".repeat(2 << 20));
+    talker.send(&whole[..64 << 10]).unwrap();
+    let told = talker.answer();
+    assert_eq!(told.code().as_deref(), Some("53200"), "{told:?}");
+    assert_eq!(refused_for_memory(&weir), "4");
+    crowd.all_are_served();
+    crowd.leave().only(&[]);
+    drop(tidy);
+    at_rest(&weir, &pg);
+}
+
+/// None has too much, but all together have: who asks for more is told, and when others leave there is room.
+#[test]
+fn what_all_clients_have_kept_for_them_is_bounded() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 2\nmax_clients_memory = '1MB'";
+    let weir = Pgweir::start(pg.port, lines);
+    let mut shared: Vec<Wire> = (0..20).map(|_| weir.client()).collect();
+    let prepare = |client: &mut Wire, n: usize| {
+        let text = format!("select {n} /* {} */", "x".repeat(100_000));
+        let mut request = parse(&format!("s{n}"), &text);
+        request.extend(sync());
+        client.send(&request).unwrap();
+        client.answer()
+    };
+    // The same statement counts once: 2 MB if it did not.
+    for client in &mut shared {
+        assert_eq!(prepare(client, 0).code(), None);
+    }
+    let mut hoarder = weir.client();
+    for n in 1..6 {
+        assert_eq!(prepare(&mut hoarder, n).code(), None, "{n}");
+    }
+    let mut next = weir.client();
+    let refused = (6..20).find_map(|n| prepare(&mut next, n).code().map(|code| (n, code)));
+    let (n, code) = refused.expect("an end");
+    assert!((9..12).contains(&n), "{n}");
+    assert_eq!(code, "53200");
+    // Queries need nothing kept.
+    assert_eq!(shared[1].query("select 1").value(), "1");
+    // Closing it has made room.
+    for n in 6..9 {
+        assert_eq!(prepare(&mut hoarder, n).code(), None, "{n}");
+    }
+    drop((hoarder, shared));
+    at_rest(&weir, &pg);
+}

@@ -13,6 +13,7 @@ use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::session::pins;
 use crate::session::upstream::ClientViolation;
+use crate::telemetry::refusals::Reason;
 
 /// Why a client's connection has ended.
 #[derive(Debug)]
@@ -80,6 +81,9 @@ impl ClientTask {
     /// The connection is over, whatever the reason.
     pub(super) fn finish(&mut self, end: &End) {
         self.done = true;
+        if matches!(end, End::Violation(v) if v.code == sqlstate::OUT_OF_MEMORY) {
+            self.pool.shared().refusals.count(Reason::Memory);
+        }
         self.say_last_words(end);
         self.leave_server();
         self.become_idle();

@@ -48,6 +48,8 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         // The length field of a message is a signed 32-bit number (PostgreSQL docs, "Message
         // Formats"), so there is nothing larger.
         max_packet_size: i32::MAX as usize,
+        max_client_memory: 256 << 20,
+        max_clients_memory: 4 << 30,
         pidfile: None,
         user: None,
         stats_period: seconds(60),

@@ -65,6 +65,7 @@ fn defaults_are_shown_in_the_units_of_pgbouncer() {
         ("listen_addr", "127.0.0.1"),
         ("unix_socket_mode", "0777"),
         ("max_packet_size", "2147483647"),
+        ("max_client_memory", "268435456"),
         ("pool_mode", "transaction"),
         ("default_pool_size", "20"),
         ("server_lifetime", "3600"),

@@ -57,7 +57,10 @@ fn a_client_is_the_same_afterwards() {
     let here = Registry::default();
     let before = client(&here);
     let record = carried(&Told::default().client(&before).unwrap());
-    let (there, mut known) = (Registry::numbered_from(1 << 40), Known::default());
+    let (there, mut known) = (
+        Registry::numbered_from(1 << 40, Arc::default()),
+        Known::default(),
+    );
     let after = known.client(record, &there).unwrap();
     // Taken down again it is the same, so nothing was lost.
     assert_eq!(

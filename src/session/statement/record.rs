@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -91,19 +91,22 @@ impl Registry {
             let _ = shape.set(known);
         }
         let (text, types) = (record.text.into_vec(), record.types.into_vec());
+        let source = match record.is_sql {
+            true => Source::Sql { text: text.into() },
+            false => Source::Parse {
+                query: text.into(),
+                types: types.into(),
+            },
+        };
         let statement = Arc::new(Statement {
             id: record.id,
+            known: AtomicUsize::new(0),
+            together: Arc::clone(&self.together),
             name: match record.named {
                 true => server_name(record.id),
                 false => Box::default(),
             },
-            source: match record.is_sql {
-                true => Source::Sql { text: text.into() },
-                false => Source::Parse {
-                    query: text.into(),
-                    types: types.into(),
-                },
-            },
+            source,
             effects: record.effects.map(Arc::from),
             needs: needs?,
             makes,
