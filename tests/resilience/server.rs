@@ -83,7 +83,8 @@ fn a_server_that_hangs_for_long_is_given_up() {
     let weir = Pgweir::start(pg.port, lines);
     let crowd = Crowd::gather(weir.port, 12);
     pg.freeze();
-    thread::sleep(Duration::from_secs(4));
+    // Longer than anybody may have to wait.
+    thread::sleep(Duration::from_secs(8));
     pg.thaw();
     crowd.all_are_served();
     let seen = crowd.leave();
@@ -114,6 +115,27 @@ fn sessions_that_are_ended_in_a_loop() {
     seen.only(&["57P01", "08006"]);
     assert!(!seen.errors.is_empty(), "nobody was hit");
     drop(killer);
+    at_rest(&weir, &pg);
+}
+
+/// A session that ends while nobody uses it is noticed before the next client gets it.
+#[test]
+fn a_session_that_ended_while_it_was_idle_costs_nobody_anything() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let mut wire = weir.client();
+    let mut killer = pg.client();
+    for _ in 0..20 {
+        let pid = wire.query("select pg_backend_pid()").value();
+        killer.query(&format!("select pg_terminate_backend({pid})"));
+        let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
+        killer.wait_for(&left, "0");
+        // Its end has to get here, too; less than the time in which idle connections are looked at anyway.
+        thread::sleep(Duration::from_millis(50));
+        let answer = wire.query("select 1");
+        assert_eq!(answer.code(), None, "{answer:?}");
+    }
+    drop((wire, killer));
     at_rest(&weir, &pg);
 }
 
