@@ -120,6 +120,9 @@ fn a_clock_that_jumps_changes_nothing_but_the_times_in_the_log() {
         for what in ["CLIENTS", "SERVERS", "STATS", "POOLS", "SOCKETS"] {
             weir.show(what);
         }
+        // Deadlines are looked at every 50 ms, idle connections every second.
+        thread::sleep(Duration::from_millis(1200));
+        crowd.all_are_served();
         let jumped = offset != "+0d";
         until("the log has the new time", || {
             (last_day(&weir) != today) == jumped

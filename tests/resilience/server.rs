@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::rounds;
 use crate::support::crowd::{Crowd, at_rest};
 use crate::support::operate::until;
+use crate::support::proxy::Proxy;
 use crate::support::*;
 
 const SIZE: &str = "default_pool_size = 4\n";
@@ -57,6 +58,32 @@ fn a_long_outage_is_told() {
     at_rest(&weir, &pg);
 }
 
+/// However long it has been away, attempts are no further apart than a second and a quarter.
+#[test]
+fn a_server_that_is_away_for_long_is_tried_again_all_the_time() {
+    let pg = Postgres::start();
+    let proxy = Proxy::start(pg.port);
+    let lines = "default_pool_size = 1\nserver_login_retry = 60";
+    let weir = Pgweir::start(proxy.port, lines);
+    let mut wire = weir.client();
+    proxy.refuse();
+    proxy.reset_all();
+    until("the loss is noticed", || weir.show("SERVERS").is_empty());
+    let before = proxy.accepted();
+    wire.send(&query("select 1")).unwrap();
+    thread::sleep(Duration::from_secs(12));
+    // After five in the first 2 s, 8 if each pause is as long as it may be. Doubled without an end, there
+    // would be three more.
+    let attempts = proxy.accepted() - before;
+    assert!((12..=24).contains(&attempts), "{attempts} attempts");
+    proxy.heal();
+    let began = Instant::now();
+    assert_eq!(wire.answer().value(), "1");
+    assert!(began.elapsed() < Duration::from_secs(3));
+    drop((wire, proxy));
+    at_rest(&weir, &pg);
+}
+
 /// A server that stands still for a while is waited for.
 #[test]
 fn a_server_that_hangs_for_a_while_costs_time_only() {
@@ -90,6 +117,8 @@ fn a_server_that_hangs_for_long_is_given_up() {
     let seen = crowd.leave();
     seen.only(&["57014", "53300", "08006"]);
     assert!(seen.errors.contains_key("57014"), "{seen:?}");
+    // Those who were to have a new connection.
+    assert!(seen.errors.contains_key("08006"), "{seen:?}");
     assert!(seen.longest < Duration::from_secs(5), "{seen:?}");
     at_rest(&weir, &pg);
 }
