@@ -22,7 +22,8 @@ fn slow_readers_are_cut_off_and_cost_no_memory() {
     slow_readers(&weir, 24);
     at_rest(&weir, &pg);
     let grown = memory(&weir).saturating_sub(before);
-    assert!(grown < 8 << 20, "{grown} bytes more");
+    // Each of their answers has 200 MB. What the allocator keeps goes up and down by 20 on a busy machine.
+    assert!(grown < 64 << 20, "{grown} bytes more");
 }
 
 /// Twelve, until so many in all have been cut off.
@@ -130,6 +131,53 @@ fn a_greeting_that_nobody_reads_leaves_nobody_on_the_list() {
     until("they are on the list", || listed() == 5);
     until("they are off the list", || listed() == 0);
     drop(wires);
+    at_rest(&weir, &pg);
+}
+
+/// A client that goes without a word in the middle of something leaves nothing of it to the next one, who
+/// gets the same server connection or another.
+#[test]
+fn the_next_client_finds_nothing_of_one_that_went_in_the_middle() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    weir.client().query("create table t (x text)");
+    let half = |message: Vec<u8>| message[..message.len() / 2].to_vec();
+    let row = message(b'd', &[b'x'; 1_000_000]);
+    let copy = query("copy t from stdin");
+    // Unnamed; one parameter of a million bytes, as text.
+    let length = 1_000_000u32.to_be_bytes();
+    let value = [b'x'; 1_000_000];
+    let head = b"\0\0\0\0\0\x01".as_slice();
+    let bind = message(b'B', &[head, &length, &value, b"\0\0"].concat());
+    let insert = parse("", "insert into t values ($1)");
+    let lives: [&[Vec<u8>]; 6] = [
+        &[query("begin")],
+        &[query("begin"), query("insert into t values ('left')")],
+        &[query("begin; select broken")],
+        &[query("select pg_sleep(20)")],
+        &[copy, half(row)],
+        &[[insert, half(bind)].concat()],
+    ];
+    for (n, life) in lives.into_iter().enumerate() {
+        let mut gone = weir.client();
+        let (last, before) = life.split_last().unwrap();
+        for request in before {
+            gone.send(request).unwrap();
+            // ReadyForQuery, or CopyInResponse.
+            while !matches!(gone.read_message().unwrap().tag, b'Z' | b'G') {}
+        }
+        gone.send(last).unwrap();
+        // It is under way, or even over.
+        thread::sleep(Duration::from_millis(100));
+        drop(gone);
+        let mut next = weir.client();
+        let began = Instant::now();
+        let answer = next.query("select count(*) from t");
+        assert_eq!(answer.status(), Some('I'), "{n}: {answer:?}");
+        assert_eq!(answer.value(), "0", "{n}");
+        // What cannot be made clean is not waited for.
+        assert!(began.elapsed() < Duration::from_secs(5), "{n}");
+    }
     at_rest(&weir, &pg);
 }
 

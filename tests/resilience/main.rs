@@ -4,13 +4,15 @@
 //! * `server`: PostgreSQL that crashes, hangs, is restarted, is full, ends its sessions;
 //! * `wire`: a network that is late, loses, stalls, resets, and cuts at any byte;
 //! * `process`: pgweir that is stopped, has no descriptors left, a full disk, a clock that jumps;
-//! * `hygiene`: clients that vanish or do not read.
+//! * `hygiene`: clients that vanish or do not read;
+//! * `availability`: one fault after the other, and what part of the requests was served.
 //!
 //! `PGWEIR_FAULT_ROUNDS` plays what is random or sampled for so much longer; 1 by default.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod availability;
 mod hygiene;
 mod overload;
 mod process;

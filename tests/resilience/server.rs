@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::rounds;
 use crate::support::crowd::{Crowd, at_rest};
 use crate::support::operate::until;
+use crate::support::proxy::Proxy;
 use crate::support::*;
 
 const SIZE: &str = "default_pool_size = 4\n";
@@ -57,6 +58,32 @@ fn a_long_outage_is_told() {
     at_rest(&weir, &pg);
 }
 
+/// However long it has been away, attempts are no further apart than a second and a quarter.
+#[test]
+fn a_server_that_is_away_for_long_is_tried_again_all_the_time() {
+    let pg = Postgres::start();
+    let proxy = Proxy::start(pg.port);
+    let lines = "default_pool_size = 1\nserver_login_retry = 60";
+    let weir = Pgweir::start(proxy.port, lines);
+    let mut wire = weir.client();
+    proxy.refuse();
+    proxy.reset_all();
+    until("the loss is noticed", || weir.show("SERVERS").is_empty());
+    let before = proxy.accepted();
+    wire.send(&query("select 1")).unwrap();
+    thread::sleep(Duration::from_secs(12));
+    // After five in the first 2 s, 8 if each pause is as long as it may be. Doubled without an end, there
+    // would be three more.
+    let attempts = proxy.accepted() - before;
+    assert!((12..=24).contains(&attempts), "{attempts} attempts");
+    proxy.heal();
+    let began = Instant::now();
+    assert_eq!(wire.answer().value(), "1");
+    assert!(began.elapsed() < Duration::from_secs(3));
+    drop((wire, proxy));
+    at_rest(&weir, &pg);
+}
+
 /// A server that stands still for a while is waited for.
 #[test]
 fn a_server_that_hangs_for_a_while_costs_time_only() {
@@ -83,12 +110,15 @@ fn a_server_that_hangs_for_long_is_given_up() {
     let weir = Pgweir::start(pg.port, lines);
     let crowd = Crowd::gather(weir.port, 12);
     pg.freeze();
-    thread::sleep(Duration::from_secs(4));
+    // Longer than anybody may have to wait.
+    thread::sleep(Duration::from_secs(8));
     pg.thaw();
     crowd.all_are_served();
     let seen = crowd.leave();
     seen.only(&["57014", "53300", "08006"]);
     assert!(seen.errors.contains_key("57014"), "{seen:?}");
+    // Those who were to have a new connection.
+    assert!(seen.errors.contains_key("08006"), "{seen:?}");
     assert!(seen.longest < Duration::from_secs(5), "{seen:?}");
     at_rest(&weir, &pg);
 }
@@ -114,6 +144,27 @@ fn sessions_that_are_ended_in_a_loop() {
     seen.only(&["57P01", "08006"]);
     assert!(!seen.errors.is_empty(), "nobody was hit");
     drop(killer);
+    at_rest(&weir, &pg);
+}
+
+/// A session that ends while nobody uses it is noticed before the next client gets it.
+#[test]
+fn a_session_that_ended_while_it_was_idle_costs_nobody_anything() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let mut wire = weir.client();
+    let mut killer = pg.client();
+    for _ in 0..20 {
+        let pid = wire.query("select pg_backend_pid()").value();
+        killer.query(&format!("select pg_terminate_backend({pid})"));
+        let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
+        killer.wait_for(&left, "0");
+        // Its end has to get here, too; less than the time in which idle connections are looked at anyway.
+        thread::sleep(Duration::from_millis(50));
+        let answer = wire.query("select 1");
+        assert_eq!(answer.code(), None, "{answer:?}");
+    }
+    drop((wire, killer));
     at_rest(&weir, &pg);
 }
 

@@ -1,5 +1,6 @@
 //! A network that fails, on the side of the server and on that of the clients.
 
+use std::io::Read;
 use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,6 +120,45 @@ fn an_answer_may_end_at_any_byte() {
     }
     assert!(told > 10, "{told}");
     proxy.heal();
+    assert_eq!(wire.query("select 1").value(), "1");
+    drop(wire);
+    at_rest(&weir, &pg);
+}
+
+/// A message too large to be kept until it is whole ends in its middle: what is left out cannot be made up
+/// for, and an error put in its place would be taken for a part of it.
+#[test]
+fn a_message_that_ends_in_its_middle_ends_the_connection() {
+    const LENGTH: usize = 1_000_000;
+    let pg = Postgres::start();
+    let proxy = Proxy::start(pg.port);
+    let weir = Pgweir::start(proxy.port, "default_pool_size = 1");
+    for reset in [false, true] {
+        proxy.heal();
+        weir.console().query("RECONNECT");
+        let mut wire = weir.client();
+        let limit = LENGTH as u64 / 2;
+        let fate = if reset {
+            Fate::Reset(limit)
+        } else {
+            Fate::Cut(limit)
+        };
+        proxy.set(Way::Back, fate);
+        let request = query(&format!("select repeat('x', {LENGTH})"));
+        wire.send(&request).unwrap();
+        assert_eq!(wire.read_message().unwrap().tag, b'T');
+        let mut rest = Vec::new();
+        // An end or a reset, after what has come so far.
+        let _ = wire.stream.read_to_end(&mut rest);
+        // Type, length, number of columns, length of the value.
+        let (head, value) = rest.split_at(5 + 2 + 4);
+        assert_eq!(head[0], b'D');
+        assert!(value.len() < LENGTH, "it was not cut");
+        let others = value.iter().position(|byte| *byte != b'x');
+        assert_eq!(others, None, "something else in the middle of a row");
+    }
+    proxy.heal();
+    let mut wire = weir.client();
     assert_eq!(wire.query("select 1").value(), "1");
     drop(wire);
     at_rest(&weir, &pg);

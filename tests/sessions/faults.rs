@@ -286,6 +286,8 @@ fn waiting_is_bounded_in_number_and_time() {
     assert_eq!(refused.code().as_deref(), Some("53300"));
     assert!(began.elapsed() < Duration::from_secs(2), "at once");
     assert_eq!(first.answer().code().as_deref(), Some("53300"));
+    // Before query_wait_notify, which looks at the time, too.
+    assert!(began.elapsed() < Duration::from_millis(4500), "in time");
     holder.query("commit");
     assert_eq!(first.query("select 1").value(), "1");
     assert_eq!(second.query("select 1").value(), "1");

@@ -149,8 +149,12 @@ fn copy(from: &Path, to: &Path) {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // A test that has failed may have left it dead.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         self.signal("-QUIT");
-        // A test that has failed may have stopped it.
+        // Or it may have stopped it.
         self.signal("-CONT");
         let _ = self.child.wait();
     }
