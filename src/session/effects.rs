@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::backlog::Expect;
-use super::link::Link;
+use super::link::{ChannelChange, Link};
 use super::settings::{Settings, matters_to_plans, replay_raw};
 use super::statement::Statement;
 use crate::protocol::backend;
@@ -86,6 +86,14 @@ impl Link<'_> {
                 self.client.forget_statements();
                 self.client.unnamed = None;
                 self.x.probe = true;
+                self.x.channels.push(ChannelChange::Unlisten(None));
+            }
+            Effect::Listen { channel } => {
+                self.x.channels.push(ChannelChange::Listen(channel.clone()));
+            }
+            Effect::Unlisten { channel } => {
+                let change = ChannelChange::Unlisten(channel.clone());
+                self.x.channels.push(change);
             }
             Effect::DeallocateAll => self.client.forget_statements(),
             Effect::Deallocate { name, .. } => {
@@ -105,6 +113,7 @@ impl Link<'_> {
                 self.cut_savepoints(name, false);
             }
             Effect::RollbackTo { name } => {
+                self.x.channels.clear();
                 if let Some(settings) = self.cut_savepoints(name, true) {
                     self.server.settings = Some(settings.clone());
                     self.client.settings = settings;
