@@ -193,7 +193,9 @@ impl Known {
         for (name, id) in record.statements {
             state.set_statement(&name, self.statement(id)?);
         }
-        state.unnamed = record.unnamed.map(|id| self.statement(id)).transpose()?;
+        if let Some(id) = record.unnamed {
+            state.set_statement(b"", self.statement(id)?);
+        }
         state.unnamed_gone = record.unnamed_gone;
         state.pins = Pins::from_bits(record.pins);
         Ok(state)

@@ -192,6 +192,7 @@ pub fn render(console: &Console) -> String {
         Activity::Idle,
         Activity::Active,
         Activity::Tested,
+        Activity::Listening,
     ] {
         let n = servers.iter().filter(|s| s.activity() == activity).count();
         gauge(

@@ -71,6 +71,11 @@ impl ClientTask {
                 if let Some(step) = self.after_requests(now) {
                     return step;
                 }
+                if self.info.has_request()
+                    && let Some(step) = self.notify_kept(cx)
+                {
+                    return step;
+                }
             }
             Poll::Pending => {}
         }
@@ -235,6 +240,9 @@ impl ClientTask {
             with_link!(self, |link| link.ask_for_values());
             return Some(Step::Again);
         }
+        if !active.x.channels_done.is_empty() {
+            self.note_channels(policy != SessionStatePolicy::Allow);
+        }
         let active = self.active.as_mut()?;
         let asks =
             active.x.probe && policy != SessionStatePolicy::Allow && mode != PoolMode::Session;
@@ -297,6 +305,7 @@ impl ClientTask {
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
         active.fill = None;
+        self.state.in_group = false;
         if let Some(buffer) = active.x.down.give_back() {
             self.worker.give_buffer(buffer);
         }
@@ -315,7 +324,11 @@ impl ClientTask {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 None
             }
-            Phase::Detached | Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => None,
+            Phase::Detached
+            | Phase::Joined(_)
+            | Phase::Looking(_)
+            | Phase::Listening(_)
+            | Phase::Throttled => None,
         }
     }
 

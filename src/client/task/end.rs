@@ -81,6 +81,7 @@ impl ClientTask {
     pub(super) fn finish(&mut self, end: &End) {
         self.done = true;
         self.say_last_words(end);
+        self.ears = None;
         self.leave_server();
         self.become_idle();
         self.context.farewell.gone(&self.info, end);
