@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::subscriber::Subscriber;
 use super::{Channels, Command, Event, Refusal, Reply};
 use crate::pool::Pool;
 use crate::protocol::frame::{self, HEADER};
@@ -30,6 +31,8 @@ const DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 /// The largest message that is accepted. A notification has at most 8 kB.
 const MESSAGE_MAX: usize = 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
+/// Clients that are behind are looked at this often.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Where the configuration sets no limit.
 const SILENCE: Duration = Duration::from_secs(15);
 const LINGER: Duration = Duration::from_secs(600);
@@ -163,9 +166,10 @@ impl<'a> Listener<'a> {
                 read = self.server.stream.read_buf(&mut self.inbox) => match read {
                     Ok(0) => return self.lost("the server has closed it".to_owned()),
                     Err(error) => return self.lost(error.to_string()),
-                    Ok(_) => if let Err(why) = self.hear() {
-                        return self.lost(why);
-                    }
+                    Ok(_) => match self.hear() {
+                        Ok(behind) => self.wait_for(behind).await,
+                        Err(why) => return self.lost(why),
+                    },
                 },
                 () = self.channels.work.notified() => {}
                 _ = tick.tick() => {}
@@ -275,8 +279,19 @@ impl<'a> Listener<'a> {
         });
     }
 
-    /// Deals with what has come.
-    fn hear(&mut self) -> Result<(), String> {
+    /// Until they have taken enough, or take nothing: the server keeps what is still to come.
+    async fn wait_for(&mut self, mut behind: Vec<Arc<Subscriber>>) {
+        while !behind.is_empty() {
+            sleep(PAUSE).await;
+            let now = Instant::now();
+            behind.retain(|subscriber| subscriber.is_behind(now));
+            // Nobody has listened to the server.
+            self.heard = now;
+        }
+    }
+
+    /// Deals with what has come. Gives those who are to be waited for.
+    fn hear(&mut self) -> Result<Vec<Arc<Subscriber>>, String> {
         self.heard = Instant::now();
         let mut events = Vec::new();
         let heard = loop {
@@ -297,8 +312,8 @@ impl<'a> Listener<'a> {
         if self.inbox.is_empty() && self.inbox.capacity() > 4 * CHUNK {
             self.inbox = BytesMut::new();
         }
-        self.channels.happened(events);
-        heard
+        let behind = self.channels.happened(events);
+        heard.map(|()| behind)
     }
 
     fn message(&mut self, tag: u8, message: &[u8], events: &mut Vec<Event>) -> Result<(), String> {

@@ -198,7 +198,9 @@ impl Channels {
         self.inner.lock().server = server;
     }
 
-    fn happened(&self, events: Vec<Event>) {
+    /// Gives those who are to be waited for before more is heard.
+    fn happened(&self, events: Vec<Event>) -> Vec<Arc<Subscriber>> {
+        let mut behind = Vec::new();
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         for event in events {
@@ -209,7 +211,9 @@ impl Channels {
                         continue;
                     };
                     for subscriber in all {
-                        subscriber.push(&channel, &message);
+                        if subscriber.push(&channel, &message) {
+                            behind.push(Arc::clone(subscriber));
+                        }
                         self.sent.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -229,6 +233,7 @@ impl Channels {
                 }
             }
         }
+        behind
     }
 
     /// There is no connection, or no longer: all who listen are told, and all who ask are refused.

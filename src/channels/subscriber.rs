@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -9,6 +10,9 @@ use crate::client::info::{ClientInfo, Control};
 
 /// What a notification takes beside its bytes, roughly.
 const OVERHEAD: usize = 64;
+
+/// A client that has taken nothing for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a client that listens cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,8 @@ struct Queue {
     /// Channels and whole NotificationResponses, oldest first.
     waiting: VecDeque<(Arc<str>, Arc<[u8]>)>,
     bytes: usize,
+    /// When it has last taken something, or something has come when nothing waited.
+    moved: Option<Instant>,
     deafness: Option<Deafness>,
 }
 
@@ -66,21 +72,35 @@ impl Subscriber {
         self.limit
     }
 
-    /// A notification for it has come.
-    pub fn push(&self, channel: &Arc<str>, message: &Arc<[u8]>) {
+    /// A notification for it has come. Says whether it should be waited for before more comes (see
+    /// [`Subscriber::is_behind`]).
+    pub fn push(&self, channel: &Arc<str>, message: &Arc<[u8]>) -> bool {
         let mut queue = self.queue.lock();
         if queue.deafness.is_some() {
-            return;
+            return false;
         }
         if queue.bytes + size(message) > self.limit {
             queue.end(Deafness::Overflow);
         } else {
+            if queue.waiting.is_empty() {
+                queue.moved = Some(Instant::now());
+            }
             queue.bytes += size(message);
             let entry = (Arc::clone(channel), Arc::clone(message));
             queue.waiting.push_back(entry);
         }
+        let crowded = queue.bytes > self.limit / 2;
         drop(queue);
         self.info.request(Control::Notify);
+        crowded
+    }
+
+    /// Half of what may wait for it does, and it is taking it: whoever brings more waits a little, or
+    /// a burst would end a client that does its best. One that takes nothing holds nobody up.
+    pub fn is_behind(&self, now: Instant) -> bool {
+        let queue = self.queue.lock();
+        let moves = |at: Instant| now.saturating_duration_since(at) < PATIENCE;
+        queue.bytes > self.limit / 2 && queue.moved.is_some_and(moves)
     }
 
     /// The listening connection is gone. What has come before is not told either: the client is to
@@ -103,6 +123,7 @@ impl Subscriber {
     /// Appends what waits, up to about so many bytes, but at least one; says whether that was all.
     pub fn take(&self, most: usize, out: &mut Vec<u8>) -> bool {
         let mut queue = self.queue.lock();
+        queue.moved = Some(Instant::now());
         let mut taken = 0;
         while taken < most
             && let Some((_, message)) = queue.waiting.pop_front()
@@ -148,8 +169,22 @@ mod tests {
         Subscriber::new(&made.unwrap(), limit)
     }
 
-    fn push(subscriber: &Subscriber, channel: &str, message: &str) {
-        subscriber.push(&channel.into(), &message.as_bytes().into());
+    fn push(subscriber: &Subscriber, channel: &str, message: &str) -> bool {
+        subscriber.push(&channel.into(), &message.as_bytes().into())
+    }
+
+    #[test]
+    fn who_takes_what_comes_is_waited_for() {
+        let subscriber = subscriber(4 * (OVERHEAD + 1));
+        assert!(!push(&subscriber, "a", "1") && !push(&subscriber, "a", "2"));
+        let before = Instant::now();
+        assert!(!subscriber.is_behind(before), "not yet half");
+        assert!(push(&subscriber, "a", "3"));
+        assert!(subscriber.is_behind(before));
+        let later = Instant::now() + PATIENCE;
+        assert!(!subscriber.is_behind(later), "it takes nothing");
+        subscriber.take(1, &mut Vec::new());
+        assert!(!subscriber.is_behind(before));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod support;
 mod faults;
 mod leak;
 mod limits;
+mod listen;
 mod modes;
 mod startup;
 mod statements;

@@ -11,6 +11,7 @@ use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
 use crate::session::client::{Detached, Failure};
 use crate::session::link::Link;
+use crate::session::pins::Pin;
 use crate::session::upstream::Progress;
 
 /// The server connection is lost to the client; what becomes of it otherwise.
@@ -18,6 +19,9 @@ pub(super) enum Fate {
     Discard(&'static str),
     Recycle(Work),
 }
+
+/// What a client is told whose server connection listened for it.
+const DEAF: &str = "the server connection that listened for this client is gone: notifications may have been missed";
 
 static LOST: Failure = Failure {
     code: sqlstate::CONNECTION_FAILURE,
@@ -406,6 +410,8 @@ impl ClientTask {
         };
         let group_open = active.x.group.open;
         let unspeakable = active.x.down.half_forwarded();
+        let unsure = active.x.probe || !self.state.pins.is_empty();
+        let listened = self.state.pins.contains(Pin::Listen);
         let Phase::Attached(server) = &mut active.phase else {
             return Step::Again;
         };
@@ -419,6 +425,8 @@ impl ClientTask {
         if let Some(server) = self.unlink(self.context.clock.now()) {
             match fate {
                 Fate::Discard(why) => self.pool.discard(server, why),
+                // What it holds for this client must not be the next one's.
+                Fate::Recycle(work) if unsure => self.pool.recycle(server, work.max(Work::Reset)),
                 Fate::Recycle(work) => self.pool.recycle(server, work),
             }
         }
@@ -427,6 +435,10 @@ impl ClientTask {
         self.state.savepoints = None;
         if unspeakable {
             return Step::end(End::ServerLost);
+        }
+        if listened {
+            // It must not wait for what will never come.
+            return Step::end(End::Fatal(sqlstate::ADMIN_SHUTDOWN, DEAF.to_owned()));
         }
         self.answer_owed(code, message, owed, in_group, in_transaction);
         Step::Again
