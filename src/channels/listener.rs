@@ -34,7 +34,6 @@ const CHUNK: usize = 16 * 1024;
 /// Clients that are behind are looked at this often.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Where the configuration sets no limit.
-const SILENCE: Duration = Duration::from_secs(15);
 const LINGER: Duration = Duration::from_secs(600);
 
 /// Sees to what a pool's clients want to listen to, until there is nothing left to do.
@@ -192,10 +191,7 @@ impl<'a> Listener<'a> {
     fn look_after(&mut self) -> Option<Ended> {
         let settings = self.pool.settings();
         let server = &settings.database.server;
-        let limit = match server.connect_timeout {
-            Duration::ZERO => SILENCE,
-            limit => limit,
-        };
+        let limit = server.connect_timeout;
         if self.pool.is_closed() {
             return Some(Ended::Lost("database configuration changed".to_owned()));
         }
@@ -257,7 +253,8 @@ impl<'a> Listener<'a> {
         if out.is_empty() {
             return Ok(());
         }
-        let written = timeout(SILENCE, async {
+        let limit = self.pool.settings().database.server.connect_timeout;
+        let written = timeout(limit, async {
             self.server.stream.write_all(&out).await?;
             self.server.stream.flush().await
         });

@@ -34,6 +34,7 @@ use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
 use crate::worker::Worker;
 
+mod abandon;
 mod active;
 mod asked;
 mod attached;

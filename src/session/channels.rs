@@ -81,9 +81,12 @@ fn simple(client: &ClientState, x: &Exchange, listens: bool) -> Asks {
     asked(listening, owed, listens)
 }
 
-/// Who listens to nothing has nothing to end: the server answers that as well.
+/// Who listens to nothing has nothing to end: the server answers that as well. It also has to say
+/// something about a name that is too long; what has been ended is seen by its answer.
 fn asked(listening: Option<Listening>, owed: Owed, listens: bool) -> Asks {
+    const NAME_MAX: usize = 63;
     match listening {
+        Some(Listening::Unlisten(name)) if name.written.len() > NAME_MAX => Asks::Else,
         Some(listening) if owed.listens || listens => Asks::Listening(listening, owed),
         _ => Asks::Else,
     }

@@ -4,56 +4,51 @@
 use std::time::Duration;
 
 use crate::support::operate::*;
-use crate::support::proxy::{Fate, Proxy, Way};
 use crate::support::*;
 
 /// Server connections of pgweir.
-const OURS: &str = "select count(*) from pg_stat_activity \
+pub const OURS: &str = "select count(*) from pg_stat_activity \
                     where backend_type = 'client backend' and pid <> pg_backend_pid()";
-/// The listening connection's server process.
-const LISTENER: &str = "select pid from pg_stat_activity where query ilike 'listen%' \
-                        or query = 'SELECT 1' limit 1";
-
 /// The next message, which must be a notification: channel and payload.
 #[track_caller]
-fn notification(wire: &mut Wire) -> (String, String) {
+pub fn notification(wire: &mut Wire) -> (String, String) {
     let message = wire.read_message().unwrap();
     told(&message)
 }
 
 #[track_caller]
-fn told(message: &Message) -> (String, String) {
+pub fn told(message: &Message) -> (String, String) {
     assert_eq!(char::from(message.tag), 'A', "{message:?}");
     let mut parts = message.body[4..].split(|b| *b == 0);
     let mut part = || String::from_utf8(parts.next().unwrap().to_vec()).unwrap();
     (part(), part())
 }
 
-fn pair(channel: &str, payload: &str) -> (String, String) {
+pub fn pair(channel: &str, payload: &str) -> (String, String) {
     (channel.to_owned(), payload.to_owned())
 }
 
 /// Nothing comes.
 #[track_caller]
-fn silent(wire: &mut Wire) {
+pub fn silent(wire: &mut Wire) {
     assert!(!wire.answers_within(Duration::from_millis(200)));
 }
 
 #[track_caller]
-fn ok(wire: &mut Wire, sql: &str) {
+pub fn ok(wire: &mut Wire, sql: &str) {
     let answer = wire.query(sql);
     assert_eq!(answer.tags(), "CZ", "{sql}: {}", error_text(&answer));
     assert_eq!(answer.status(), Some('I'), "{sql}");
 }
 
 /// Who listens to what, as the console says.
-fn channels(weir: &Pgweir) -> Vec<(String, String)> {
+pub fn channels(weir: &Pgweir) -> Vec<(String, String)> {
     let rows = weir.show("CHANNELS").into_iter();
     rows.map(|r| (r["channel"].clone(), r["clients"].clone()))
         .collect()
 }
 
-fn extended(name: &str, sql: &str) -> Vec<u8> {
+pub fn extended(name: &str, sql: &str) -> Vec<u8> {
     [
         parse(name, sql),
         bind(name),
@@ -382,181 +377,99 @@ fn clients_with_another_encoding_have_their_own_connection() {
     pg.client().query("notify a, 'ä'");
     let message = client.read_message().unwrap();
     assert_eq!(message.body[4..], *b"a\0\xe4\0");
+    // Who changes it later must not get what it cannot read.
+    drop(client);
+    let mut client = weir.client();
+    ok(&mut client, "listen b");
+    client.query("set client_encoding = latin1");
+    pg.client().query("notify b, 'ä'");
+    let words = Answer(last_words(&mut client));
+    assert_eq!(words.code().as_deref(), Some("0A000"), "{words:?}");
 }
 
 /// Bytes that wait for a client that does not read are bounded, and the others do not notice.
-#[test]
-fn a_slow_reader_is_ended() {
-    let pg = Postgres::start();
-    let weir = Pgweir::start(pg.port, "default_pool_size = 2\nlisten_queue_size = '64kB'");
-    let (mut slow, mut busy, mut quick) = (weir.client(), weir.client(), weir.client());
-    for client in [&mut slow, &mut busy, &mut quick] {
-        ok(client, "listen flood");
-    }
-    busy.query("begin");
-    let flood = "select count(pg_notify('flood', repeat('x', 7000) || n)) \
-                 from generate_series(1, 2000) n";
-    let reader = std::thread::spawn(move || {
-        for n in 1..=2000 {
-            let (_, payload) = notification(&mut quick);
-            assert_eq!(payload.trim_start_matches('x'), n.to_string());
-        }
-        quick
-    });
-    let mut direct = pg.client();
-    direct.query(flood);
-    let mut quick = match reader.join() {
-        Ok(quick) => quick,
-        Err(_) => panic!("{}", weir.log()),
-    };
-    assert_eq!(quick.query("select 1").value(), "1");
-    // The one that is in a transaction is told at its end.
-    assert_eq!(busy.query("select 1").value(), "1");
-    busy.send(&query("commit")).unwrap();
-    let words = busy.answer();
-    assert_eq!(words.tags(), "CZ");
-    let words = Answer(last_words(&mut busy));
-    assert_eq!(words.code().as_deref(), Some("53400"), "{words:?}");
-    assert!(error_text(&words).contains("listen_queue_size"));
-    until("the other is gone", || {
-        channels(&weir) == [pair("flood", "1")]
-    });
-    drop(slow);
-    weir.assert_quiet();
-}
-
-#[test]
-fn the_loss_of_the_listening_connection_is_told() {
-    let pg = Postgres::start();
-    let weir = Pgweir::start(pg.port, "default_pool_size = 2");
-    let mut direct = pg.client();
-    let (mut idle, mut busy, mut other) = (weir.client(), weir.client(), weir.client());
-    ok(&mut idle, "listen a");
-    ok(&mut busy, "listen a");
-    busy.query("begin");
-    let pid = direct.query(LISTENER).value();
-    direct.query(&format!("select pg_terminate_backend({pid})"));
-    let words = Answer(last_words(&mut idle));
-    assert_eq!(words.code().as_deref(), Some("57P01"), "{words:?}");
-    assert!(error_text(&words).contains("may have been missed"));
-    assert_eq!(busy.query("select 1").value(), "1", "not inside");
-    assert_eq!(busy.query("commit").tags(), "CZ");
-    let words = Answer(last_words(&mut busy));
-    assert_eq!(words.code().as_deref(), Some("57P01"), "{words:?}");
-    // Others go on, and a new connection is made when it is wanted.
-    assert_eq!(other.query("select 2").value(), "2");
-    ok(&mut other, "listen a");
-    direct.query("notify a, 'again'");
-    assert_eq!(notification(&mut other), pair("a", "again"));
-    weir.assert_quiet();
-}
-
-#[test]
-fn a_silent_listening_connection_is_noticed() {
-    let pg = Postgres::start();
-    let proxy = Proxy::start(pg.port);
-    let weir = Pgweir::start(
-        proxy.port,
-        "server_check_delay = '1s'\nserver_connect_timeout = '2s'",
-    );
-    let mut client = weir.client();
-    ok(&mut client, "listen a");
-    // It is silent for long without harm.
-    std::thread::sleep(Duration::from_secs(4));
-    silent(&mut client);
-    proxy.set(Way::Back, Fate::Lost);
-    let words = Answer(last_words(&mut client));
-    assert_eq!(words.code().as_deref(), Some("57P01"), "{words:?}");
-}
-
-#[test]
-fn without_a_listening_connection_the_client_is_told_and_stays() {
-    let pg = Postgres::start();
-    let proxy = Proxy::start(pg.port);
-    let weir = Pgweir::start(
-        proxy.port,
-        "server_login_retry = '1s'\nquery_timeout = '5s'",
-    );
-    let mut client = weir.client();
-    assert_eq!(client.query("select 1").value(), "1");
-    proxy.refuse();
-    for request in [query("listen a"), extended("", "listen a")] {
-        client.send(&request).unwrap();
-        let answer = client.answer();
-        assert_eq!(answer.code().as_deref(), Some("08006"), "{answer:?}");
-        assert_eq!(answer.status(), Some('I'));
-        assert!(channels(&weir).is_empty());
-    }
-    assert_eq!(client.query("select 1").value(), "1", "it stays");
-    proxy.heal();
-    ok(&mut client, "listen a");
-    pg.client().query("notify a, 'now'");
-    assert_eq!(notification(&mut client), pair("a", "now"));
-}
-
 /// Cancelled, out of time or gone before the server has acknowledged it: nobody listens then.
+/// A transaction of a pinned listener that is timed out leaves its LISTEN to nobody.
+/// In order and complete, while everybody works.
+/// Real drivers, each in its own way of LISTEN.
 #[test]
-fn a_listen_that_is_given_up_leaves_nothing() {
+fn drivers_are_notified() {
     let pg = Postgres::start();
-    let proxy = Proxy::start(pg.port);
-    let weir = Pgweir::start(proxy.port, "query_timeout = '2s'");
-    let (mut keeper, mut client, mut gone) = (weir.client(), weir.client(), weir.client());
-    ok(&mut keeper, "listen kept");
-    ok(&mut client, "listen mine");
-    proxy.set(Way::Back, Fate::Late(Duration::from_millis(1500)));
-    client.send(&query("listen a")).unwrap();
-    until("it asks", || channels(&weir).len() == 3);
-    client.cancel();
-    let answer = client.answer();
-    assert_eq!(answer.code().as_deref(), Some("57014"), "{answer:?}");
-    assert_eq!(channels(&weir).len(), 2);
-    gone.send(&query("listen b")).unwrap();
-    until("it asks", || channels(&weir).len() == 3);
-    drop(gone);
-    until("it is gone", || channels(&weir).len() == 2);
-    // The name that it had before stays.
-    client.send(&query("listen mine")).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    client.cancel();
-    assert_eq!(client.answer().code().as_deref(), Some("57014"));
-    proxy.set(Way::Back, Fate::Late(Duration::from_secs(4)));
-    client.send(&extended("", "listen c")).unwrap();
-    let answer = client.answer();
-    assert_eq!(answer.code().as_deref(), Some("57014"), "query_timeout");
-    assert_eq!(answer.status(), Some('I'));
-    proxy.heal();
-    let mut direct = pg.client();
-    direct.wait_for(
-        "select count(*) from pg_stat_activity where query = 'UNLISTEN \"c\"'",
-        "1",
-    );
-    for channel in ["a", "b", "c", "kept", "mine"] {
-        direct.query(&format!("notify {channel}, 'x'"));
-    }
-    assert_eq!(notification(&mut keeper), pair("kept", "x"));
-    assert_eq!(notification(&mut client), pair("mine", "x"));
-    assert_eq!(client.query("select 1").tags(), "TDCZ");
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let program = "
+import asyncio, asyncpg, os, psycopg
+port = os.environ['PORT']
+dsn = f'host=127.0.0.1 port={port} user=postgres dbname=postgres'
+with psycopg.connect(dsn, autocommit=True) as one, psycopg.connect(dsn, autocommit=True) as other:
+    one.execute('LISTEN \"Psycopg\"')
+    for n in range(3):
+        other.execute(f'NOTIFY \"Psycopg\", $${n}$$')
+    one.execute('NOTIFY \"Psycopg\", $$own$$')
+    got = [(n.channel, n.payload) for n in one.notifies(timeout=10, stop_after=4)]
+    assert got == [('Psycopg', p) for p in ('0', '1', '2', 'own')], got
+    one.execute('UNLISTEN *')
+    other.execute('NOTIFY \"Psycopg\"')
+    assert not list(one.notifies(timeout=0.3))
+
+async def main():
+    connect = lambda: asyncpg.connect(host='127.0.0.1', port=port, user='postgres', database='postgres')
+    pool = await asyncpg.create_pool(host='127.0.0.1', port=port, user='postgres', database='postgres', min_size=1, max_size=1)
+    one, other, got = await connect(), await connect(), asyncio.Queue()
+    heard = lambda c, pid, channel, payload: got.put_nowait((channel, payload))
+    await one.add_listener('Asyncpg', heard)
+    await other.execute('NOTIFY \"Asyncpg\", $$x$$')
+    assert await asyncio.wait_for(got.get(), 10) == ('Asyncpg', 'x')
+    await one.remove_listener('Asyncpg', heard)
+    async with pool.acquire() as pooled:
+        await pooled.add_listener('p', heard)
+        await other.execute('NOTIFY p, $$pooled$$')
+        assert await asyncio.wait_for(got.get(), 10) == ('p', 'pooled')
+        await pooled.remove_listener('p', heard)
+        await pooled.execute('LISTEN p')
+    # The pool has reset it.
+    async with pool.acquire() as pooled:
+        await pooled.add_listener('q', heard)
+        await other.execute('NOTIFY p')
+        await other.execute('NOTIFY q, $$q$$')
+        assert await asyncio.wait_for(got.get(), 10) == ('q', 'q')
+        await pooled.remove_listener('q', heard)
+    await pool.close()
+asyncio.run(main())
+print('well')
+";
+    assert_eq!(python(weir.port, program), "well");
+    assert_eq!(weir.count("postgres", "sv_active"), 0);
+    until("nobody listens", || channels(&weir).is_empty());
+    weir.assert_quiet();
 }
 
+/// LISTEN is nothing that the cache would answer, nor does listening keep a client from it.
 #[test]
-fn the_listening_connection_ends_when_nobody_needs_it() {
+fn listening_clients_are_answered_from_memory() {
     let pg = Postgres::start();
-    let weir = Pgweir::start(pg.port, "server_idle_timeout = '1s'");
-    let mut client = weir.client();
+    let pool = format!(
+        "[pools.cached]\nhost = '127.0.0.1'\nport = {}\ndbname = 'postgres'\n\
+         [pools.cached.cache]\nenabled = true\nttl = '1m'",
+        pg.port
+    );
+    let weir = Pgweir::start(pg.port, &pool);
     let mut direct = pg.client();
+    direct.query("create table kept as select 1 as n");
+    let mut client = weir.connect("postgres", "cached");
     ok(&mut client, "listen a");
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(direct.query(OURS).value(), "1", "it is needed");
-    ok(&mut client, "unlisten a");
-    direct.wait_for(OURS, "0");
-    ok(&mut client, "listen a");
+    let hits = |weir: &Pgweir| {
+        let rows = weir.show("CACHE").into_iter();
+        rows.map(|r| r["hits"].parse::<u64>().unwrap_or(0))
+            .sum::<u64>()
+    };
+    until("it is remembered", || {
+        assert_eq!(client.query("select n from kept").value(), "1");
+        hits(&weir) > 0
+    });
     direct.query("notify a, 'x'");
     assert_eq!(notification(&mut client), pair("a", "x"));
-    // An operator's KILL closes it with everything else.
-    weir.console().query("KILL postgres");
-    direct.wait_for(OURS, "0");
-    assert_eq!(
-        Answer(last_words(&mut client)).code().as_deref(),
-        Some("57P01")
-    );
+    assert_eq!(client.query("select n from kept").tags(), "TDCZ");
+    ok(&mut client, "listen b");
+    ok(&mut client, "unlisten *");
+    weir.assert_quiet();
 }

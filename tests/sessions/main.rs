@@ -7,6 +7,7 @@ mod faults;
 mod leak;
 mod limits;
 mod listen;
+mod listen_faults;
 mod modes;
 mod startup;
 mod statements;

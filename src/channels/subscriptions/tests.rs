@@ -77,7 +77,8 @@ fn take(subscriptions: &mut Subscriptions<u64>, model: &mut Model, step: &Step) 
             assert_eq!(subscriptions.remove_all(client), expected);
         }
         Step::Notified(channel) => {
-            let heard = subscriptions.notified(&name(channel));
+            let name = name(channel);
+            let heard = subscriptions.notified(&name);
             let mut heard: Vec<u64> = heard.into_iter().flat_map(|(_, m)| m.copied()).collect();
             heard.sort_unstable();
             assert_eq!(heard, listens(model, channel));

@@ -167,6 +167,10 @@ impl ClientTask {
     /// Why a client that listens cannot go on, if it cannot.
     fn deafness(&self) -> Option<End> {
         let subscriber = self.ears.as_ref()?.subscriber();
+        if self.state.seen.get("client_encoding") != Some("UTF8") {
+            let text = "client_encoding was changed while listening: notifications are in UTF8";
+            return Some(End::Fatal(sqlstate::FEATURE_NOT_SUPPORTED, text.to_owned()));
+        }
         Some(match subscriber.deafness()? {
             Deafness::Lost => End::Fatal(
                 sqlstate::ADMIN_SHUTDOWN,

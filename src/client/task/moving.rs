@@ -1,7 +1,7 @@
 //! Going on in another process (see [`crate::handover`]): when a client can leave this one, and how
 //! one that has come begins.
 
-use super::attached::Fate;
+use super::abandon::Fate;
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::Control;
 use crate::net::stream::{Socket, Stream};

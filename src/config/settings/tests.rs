@@ -157,6 +157,7 @@ const VALUES: &[&str] = &[
     "'user'",
     "'refuse'",
     "'background'",
+    "'pin'",
 ];
 
 #[test]
