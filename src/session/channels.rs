@@ -197,8 +197,7 @@ fn bound(client: &ClientState, x: &mut Exchange, listens: bool) -> Asks {
         return Asks::Else;
     };
     let listening = statement_listening(client, names.statement);
-    // Neither formats nor values of parameters.
-    if listening.is_none() || !body[names.consumed..].starts_with(&[0; 4]) {
+    if listening.is_none() || !has_no_values(&body[names.consumed..]) {
         return Asks::Else;
     }
     let request = request::request(bytes);
@@ -225,6 +224,14 @@ fn bound(client: &ClientState, x: &mut Exchange, listens: bool) -> Asks {
         length,
     };
     asked(listening, owed, listens)
+}
+
+/// Of what follows the names in a Bind. One format for all values is allowed without any (asyncpg).
+fn has_no_values(rest: &[u8]) -> bool {
+    match rest {
+        [0, 0, values @ ..] | [0, 1, _, _, values @ ..] => values.starts_with(&[0, 0]),
+        _ => false,
+    }
 }
 
 /// Whether what has come so far is the beginning of Bind, Describe, Execute, Close and Sync, of which

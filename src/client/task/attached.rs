@@ -7,6 +7,7 @@ use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules};
 use crate::client::info::{CancelBegun, Control, Now, State};
 use crate::config::{PoolMode, SessionStatePolicy};
+use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
 use crate::session::link::Link;

@@ -187,6 +187,16 @@ fn pipelines_are_a_servers() {
 }
 
 #[test]
+fn a_format_for_no_values_is_none() {
+    let mut session = session();
+    session.send(&parse("listen a"));
+    assert_eq!(session.asks(false), Asks::Answered);
+    let bind = message(b'B', b"\0s\0\0\x01\0\x01\0\0\0\0");
+    session.send(&[&bind, EXECUTE, encode::SYNC].concat());
+    assert!(matches!(session.asks(false), Asks::Listening(..)));
+}
+
+#[test]
 fn descriptions_need_no_server() {
     let mut session = session();
     session.send(&[parse("listen a"), message(b'D', b"Ss\0")].concat());
