@@ -62,6 +62,19 @@ pub fn asks(
     }
 }
 
+/// Whether the next message may be one that [`asks`] would deal with: at a glance.
+pub fn may_ask(client: &ClientState, bytes: &[u8]) -> bool {
+    match bytes.first() {
+        Some(b'Q') => bytes.get(HEADER..).is_some_and(sql::may_listen),
+        Some(b'P') => {
+            let body = message(bytes).and_then(|(_, body, _)| frontend::parse(body));
+            body.is_some_and(|parse| sql::may_listen(parse.query))
+        }
+        Some(b'B' | b'D') => client.may_listen,
+        _ => false,
+    }
+}
+
 fn simple(client: &ClientState, x: &Exchange, listens: bool) -> Asks {
     let bytes = x.up.unscanned();
     if !bytes.get(HEADER..).is_some_and(sql::may_listen) {

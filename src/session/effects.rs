@@ -6,6 +6,7 @@ use super::backlog::Expect;
 use super::link::{ChannelChange, Link};
 use super::settings::{Settings, matters_to_plans, replay_raw};
 use super::statement::Statement;
+use crate::config::SessionStatePolicy;
 use crate::protocol::backend;
 use crate::session::pins::Pin;
 use crate::sql::{self, Effect, PinKind};
@@ -89,6 +90,10 @@ impl Link<'_> {
                 self.x.channels.push(ChannelChange::Unlisten(None));
             }
             Effect::Listen { channel } => {
+                if self.rules.session_state != SessionStatePolicy::Allow {
+                    // Until the server has been asked: it may be lost before that.
+                    self.client.pins.insert(Pin::Listen);
+                }
                 self.x.channels.push(ChannelChange::Listen(channel.clone()));
             }
             Effect::Unlisten { channel } => {

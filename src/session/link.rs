@@ -78,6 +78,8 @@ pub struct Exchange {
     pub flushed: bool,
     /// COPY data that ended before the server was seen to ask for it.
     pub copies_ended: usize,
+    /// The server was asked for something of ours at the end of the transaction.
+    pub asked_itself: bool,
     /// Ask for pinning state when the transaction is over.
     pub probe: bool,
     /// A statement ran that may have set what we cannot know.
@@ -164,6 +166,7 @@ impl Exchange {
             hold: false,
             flushed: false,
             copies_ended: 0,
+            asked_itself: false,
             probe: false,
             settings_unknown: false,
             locals: Vec::new(),
@@ -192,6 +195,7 @@ impl Exchange {
         self.hold = false;
         self.flushed = false;
         self.copies_ended = 0;
+        self.asked_itself = false;
         self.probe = false;
         self.settings_unknown = false;
         self.locals.clear();

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crate::support::certificates::Certificates;
 use crate::support::ini::Ini;
 use crate::support::operate::{shared_postgres, table, until};
-use crate::support::{Postgres, Wire, bind, describe_portal, execute, kill, parse, query, sync};
+use crate::support::{
+    Answer, Postgres, Wire, bind, describe_portal, execute, kill, parse, query, sync,
+};
 
 const TRANSACTION: &str = "pool_mode = transaction";
 

@@ -178,6 +178,11 @@ fn the_listening_connection_ends_when_nobody_needs_it() {
     direct.query("notify a, 'x'");
     assert_eq!(notification(&mut client), pair("a", "x"));
     // An operator's KILL closes it with everything else.
+    drop(weir);
+    let weir = Pgweir::start(pg.port, "");
+    let mut client = weir.client();
+    ok(&mut client, "listen a");
+    assert_eq!(direct.query(OURS).value(), "1");
     weir.console().query("KILL postgres");
     direct.wait_for(OURS, "0");
     assert_eq!(

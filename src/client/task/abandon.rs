@@ -3,6 +3,7 @@
 use super::{ClientTask, End, Phase, Severity, Step, encode};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
+use crate::session::backlog::Expect;
 use crate::session::client::{Detached, Failure};
 use crate::session::pins::Pin;
 
@@ -29,11 +30,18 @@ impl ClientTask {
         };
         let group_open = active.x.group.open;
         let unspeakable = active.x.down.half_forwarded();
-        let unsure = active.x.probe || !self.state.pins.is_empty();
         let listened = self.state.pins.contains(Pin::Listen);
         let Phase::Attached(server) = &mut active.phase else {
             return Step::Again;
         };
+        let asked = || {
+            server
+                .state
+                .backlog
+                .iter()
+                .any(|e| matches!(e, Expect::Probe))
+        };
+        let unsure = active.x.probe || !self.state.pins.is_empty() || asked();
         let in_transaction = server.state.status != b'I';
         // How many answers the client still waits for, each ended by ReadyForQuery.
         let visible = || server.state.backlog.iter().filter(|e| e.is_visible());

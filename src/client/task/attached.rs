@@ -46,10 +46,13 @@ impl ClientTask {
         }
         while self.answer_in_block(now) {}
         // Client to server.
-        let progress = match with_link!(self, |link| link.requests()) {
-            Some(Ok(progress)) => progress,
-            Some(Err(violation)) => return Step::end(End::Violation(violation)),
-            None => return Step::Again,
+        let progress = match self.leaves_to_listen() {
+            true => Progress::Held,
+            false => match with_link!(self, |link| link.requests()) {
+                Some(Ok(progress)) => progress,
+                Some(Err(violation)) => return Step::end(End::Violation(violation)),
+                None => return Step::Again,
+            },
         };
         match self.flush_up(cx) {
             Poll::Ready(Err(error)) => return self.server_gone(Some(error)),
@@ -209,10 +212,11 @@ impl ClientTask {
             }
             return self.statement_mode_violation();
         }
-        if !active.x.up.unscanned().is_empty() {
+        if !active.x.up.unscanned().is_empty() && !self.leaves_to_listen() {
             // The rest of a large request is on its way.
             return None;
         }
+        let active = self.active.as_ref()?;
         if active.statement_began.is_none() && active.began.is_none() {
             // Pinned or in session mode, and nothing new: it stays as it is.
             return self.leave_if_asked();

@@ -57,6 +57,26 @@ impl ClientTask {
         }
     }
 
+    /// The server connection is to be given back before the client's next message is looked at: it has
+    /// only just been asked whether it holds anything, the client has not waited for that, and what it
+    /// wants next needs no server connection.
+    pub(super) fn leaves_to_listen(&self) -> bool {
+        let Some(active) = self.active.as_ref().filter(|a| a.x.asked_itself) else {
+            return false;
+        };
+        let Phase::Attached(server) = &active.phase else {
+            return false;
+        };
+        let shares = active.settings.as_ref().is_some_and(|s| s.shares_channels);
+        shares
+            && self.state.pins.is_empty()
+            && server.state.is_idle()
+            && !active.x.group.open
+            && !active.x.retry
+            && !active.x.up.in_message()
+            && channels::may_ask(&self.state, active.x.up.unscanned())
+    }
+
     fn listen(&mut self, name: ChannelName, owed: Owed, now: Now) -> Step {
         let limit = self.pool.settings().database.listen_queue_size;
         let ears = self.ears.get_or_insert_with(|| {
