@@ -22,6 +22,7 @@
 //! 6. At the end of the transaction the connection goes back to the pool, if it is clean; what is
 //!    not is cleaned or closed by [`pool::recycle`].
 //!
+//! `LISTEN` needs no connection of the pool: [`channels`] has one that listens for all of its clients.
 //! Replication clients take a way of their own from 2. on: [`client::replication`].
 //!
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
@@ -41,6 +42,7 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cache;
+pub mod channels;
 pub mod client;
 pub mod config;
 pub mod dns;

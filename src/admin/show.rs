@@ -14,6 +14,7 @@ use crate::protocol::encode::Column;
 use crate::server::{Activity, Server, ServerInfo};
 
 pub(super) mod cache;
+mod channels;
 mod config;
 mod dns;
 mod fds;
@@ -71,6 +72,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::DnsHosts => dns::hosts(console),
         Show::DnsZones => dns::zones(console),
         Show::Hosts => hosts::hosts(console),
+        Show::Channels => channels::channels(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Prepared => prepared::prepared(console),

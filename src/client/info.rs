@@ -72,6 +72,8 @@ pub enum Control {
     HandOver = 32,
     /// Its server connection is not waited for any longer.
     Forsake = 64,
+    /// A channel that it listens to has something for it.
+    Notify = 128,
 }
 
 /// As `SHOW CLIENTS` names it.

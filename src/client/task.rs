@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::info::{ClientInfo, Clock, Control, Now, State};
+use crate::channels::Ears;
 use crate::config::{PoolMode, SessionStatePolicy, Timeouts};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
@@ -33,11 +34,13 @@ use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
 use crate::worker::Worker;
 
+mod abandon;
 mod active;
 mod asked;
 mod attached;
 mod block;
 mod cached;
+mod channels;
 mod end;
 mod io_steps;
 mod moving;
@@ -87,6 +90,8 @@ pub struct ClientTask {
     worker: Arc<Worker>,
     context: Arc<Surroundings>,
     active: Option<Box<Active>>,
+    /// If it listens to anything by the pool's listening connection.
+    ears: Option<Box<Ears>>,
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
     /// Taken away when it moves.
@@ -124,6 +129,7 @@ impl ClientTask {
             worker: new.worker,
             context: new.context,
             active: None,
+            ears: None,
             own_timeouts: client.own_timeouts,
             permit: Some(client.permit),
             introduced: false,
@@ -199,6 +205,7 @@ impl ClientTask {
             Phase::Waiting(ticket) => self.step_waiting(cx, now, ticket),
             Phase::Joined(_) => self.step_joined(cx, now),
             Phase::Looking(_) => self.step_looking(cx, now),
+            Phase::Listening(_) => self.step_listening(cx, now),
             Phase::Throttled => self.step_throttled(cx, now),
             Phase::Attached(_) => self.step_attached(cx, now),
         }
@@ -215,6 +222,9 @@ impl ClientTask {
         }
         if self.info.is_requested(Control::Drain) && !self.may_move() {
             return Some(End::ShuttingDown);
+        }
+        if let Some(end) = self.detached_deafness() {
+            return Some(end);
         }
         self.info
             .take(Control::Deadline)
@@ -239,6 +249,9 @@ impl ClientTask {
             // More requests are not read before the answers are taken.
             Poll::Pending => return Step::Wait,
             Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
+        }
+        if self.info.has_request() && self.notify_detached() {
+            return Step::Again;
         }
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;

@@ -264,6 +264,15 @@ pub enum SessionStatePolicy {
     Allow,
 }
 
+/// How a client listens in transaction and statement mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenChannels {
+    /// By the one connection of the pool that listens for all of its clients.
+    Share,
+    /// By a server connection that stays with it.
+    Pin,
+}
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Host {
@@ -335,6 +344,9 @@ pub struct Database {
     pub max_db_client_connections: usize,
     pub pool_mode: PoolMode,
     pub session_state: SessionStatePolicy,
+    pub listen_channels: ListenChannels,
+    /// Most bytes of notifications that wait for one client that listens.
+    pub listen_queue_size: usize,
     pub server_tls: ServerTls,
     pub server: ServerSettings,
     pub timeouts: Timeouts,

@@ -19,8 +19,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
-    Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
+    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
+    OverRate, PoolMode, Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
@@ -105,6 +105,8 @@ pub(super) struct General {
 pub(super) struct PoolKeys {
     pub pool_mode: Option<PoolMode>,
     pub session_state: Option<SessionStatePolicy>,
+    pub listen_channels: Option<ListenChannels>,
+    pub listen_queue_size: Option<Size>,
     pub min_pool_size: Option<Count>,
     pub reserve_pool_size: Option<Count>,
     pub reserve_pool_timeout: Option<Interval>,

@@ -199,6 +199,11 @@ fn pool_keys(pool: &mut Database, raw: raw::PoolKeys) {
     queue::queue(&mut pool.queue, &raw);
     set(&mut pool.pool_mode, raw.pool_mode);
     set(&mut pool.session_state, raw.session_state);
+    set(&mut pool.listen_channels, raw.listen_channels);
+    set(
+        &mut pool.listen_queue_size,
+        raw.listen_queue_size.map(|size| size.0),
+    );
     set(&mut pool.min_pool_size, raw.min_pool_size);
     set(&mut pool.reserve_pool_size, raw.reserve_pool_size);
     set(&mut pool.reserve_pool_timeout, raw.reserve_pool_timeout);

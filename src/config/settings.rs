@@ -319,6 +319,8 @@ const KEYS: &[Key] = &[
 pub(super) const POOL_KEYS: &[PoolKey] = &[
     general("pool_mode", |d| d.pool_mode.as_str().to_owned()),
     general("session_state", |d| d.session_state.as_str().to_owned()),
+    general("listen_channels", |d| d.listen_channels.as_str().to_owned()),
+    general("listen_queue_size", |d| d.listen_queue_size.to_string()),
     general("default_pool_size", |d| d.pool_size.to_string()),
     general("min_pool_size", |d| d.min_pool_size.to_string()),
     general("reserve_pool_size", |d| d.reserve_pool_size.to_string()),

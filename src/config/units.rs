@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
-    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
-    Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
+    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
+    OverRate, PoolMode, Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -75,6 +75,7 @@ deserialize_scalars!(
     Port,
     FileMode,
     PoolMode,
+    ListenChannels,
     SessionStatePolicy,
     Invalidation,
     RowSecurity,
@@ -305,6 +306,7 @@ macro_rules! words {
 }
 
 words!(PoolMode: Session = "session", Transaction = "transaction", Statement = "statement");
+words!(ListenChannels: Share = "share", Pin = "pin");
 words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
 words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");

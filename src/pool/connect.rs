@@ -232,6 +232,14 @@ impl Pool {
         }
     }
 
+    /// Makes the connection that listens for clients. It is none of `pool_size`, and the limits beyond
+    /// the pool count it but do not refuse it.
+    pub(crate) async fn log_in_to_listen(&self) -> Result<Server, ConnectError> {
+        let permit = Permit::unconditional(&self.budgets);
+        let encoding = [("client_encoding".to_owned(), "UTF8".to_owned())];
+        self.log_in(permit, Replication::None, &encoding).await
+    }
+
     /// Makes a connection, with further startup parameters behind the pool's own.
     pub(super) async fn log_in(
         &self,

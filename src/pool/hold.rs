@@ -21,6 +21,11 @@ impl Pool {
         }
     }
 
+    /// Whether no connection is to be made.
+    pub fn is_paused(&self) -> bool {
+        self.pausing.load(Ordering::Relaxed)
+    }
+
     /// Whether no server connection is in use, or, while it is paused, even open.
     pub fn is_quiet(&self) -> bool {
         let paused = self.pausing.load(Ordering::Relaxed);
@@ -46,5 +51,6 @@ impl Pool {
     /// Closes what is idle; what is lent is closed with its client.
     pub fn kill(&self) {
         self.close_idle(|_, _| true, 0, "admin forced disconnect");
+        self.channels.close();
     }
 }

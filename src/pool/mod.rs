@@ -33,6 +33,7 @@ use self::budget::Budget;
 use self::core::{Core, Counts, Granted, Ticket};
 use self::settings::PoolSettings;
 use self::stats::{Shard, Totals};
+use crate::channels::Channels;
 use crate::dns::Resolver;
 use crate::server::auth::Credentials;
 use crate::server::connect::Endpoint;
@@ -156,6 +157,7 @@ pub struct Pool {
     unused_since: Mutex<Option<Instant>>,
     /// Which of its servers served when it was last looked at.
     serving: AtomicU64,
+    channels: Arc<Channels>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -204,6 +206,7 @@ impl Pool {
             pausing: AtomicBool::new(false),
             unused_since: Mutex::default(),
             serving: AtomicU64::new(0),
+            channels: Arc::default(),
         })
     }
 
@@ -218,6 +221,11 @@ impl Pool {
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Who listens to what.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     /// The first of its hosts.

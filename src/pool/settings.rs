@@ -6,13 +6,17 @@ use std::time::Duration;
 use super::core::Limits;
 use super::overload::{Classes, Overload};
 use crate::cache::pool::PoolCache;
-use crate::config::{Database, Log, PoolMode, SessionStatePolicy, Timeouts, User};
+use crate::config::{
+    Database, ListenChannels, Log, PoolMode, SessionStatePolicy, Target, Timeouts, User,
+};
 
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     pub database: Arc<Database>,
     pub mode: PoolMode,
     pub session_state: SessionStatePolicy,
+    /// One connection listens for all clients.
+    pub shares_channels: bool,
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub min_size: usize,
@@ -44,8 +48,14 @@ impl PoolSettings {
         cache: Option<Arc<PoolCache>>,
         classes: &Arc<Classes>,
     ) -> PoolSettings {
+        let mode = user.pool_mode.unwrap_or(database.pool_mode);
+        // A replica cannot listen, and its own answer says so best.
+        let may_write = matches!(database.target(), Target::Any | Target::Primary);
         PoolSettings {
-            mode: user.pool_mode.unwrap_or(database.pool_mode),
+            mode,
+            shares_channels: database.listen_channels == ListenChannels::Share
+                && mode != PoolMode::Session
+                && may_write,
             session_state: database.session_state,
             timeouts: timeouts(database, user),
             limits: Limits {

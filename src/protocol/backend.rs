@@ -18,6 +18,14 @@ pub fn parameter_status(body: &[u8]) -> Option<(String, String)> {
     ))
 }
 
+/// The channel of a NotificationResponse.
+pub fn notification_channel(body: &[u8]) -> Option<&[u8]> {
+    let (_pid, rest) = body.split_first_chunk::<4>()?;
+    let (channel, rest) = cstr(rest)?;
+    let (_payload, rest) = cstr(rest)?;
+    rest.is_empty().then_some(channel)
+}
+
 /// The command tag of a CommandComplete, for example `SELECT 1`.
 pub fn command_tag(body: &[u8]) -> &[u8] {
     cstr(body).map_or(body, |(tag, _)| tag)

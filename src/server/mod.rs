@@ -37,6 +37,8 @@ pub enum Activity {
     Active,
     /// Between clients, being cleaned or checked.
     Tested,
+    /// It listens for clients; see [`crate::channels`].
+    Listening,
 }
 
 impl Activity {
@@ -46,6 +48,7 @@ impl Activity {
             Activity::Idle => "idle",
             Activity::Active => "active",
             Activity::Tested => "tested",
+            Activity::Listening => "listening",
         }
     }
 
@@ -54,7 +57,8 @@ impl Activity {
             0 => Activity::New,
             1 => Activity::Idle,
             2 => Activity::Active,
-            _ => Activity::Tested,
+            3 => Activity::Tested,
+            _ => Activity::Listening,
         }
     }
 }

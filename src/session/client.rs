@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::channels::is_about_channels;
 use super::memory::{Share, Together};
 use super::pins::Pins;
 use super::reported::Reported;
@@ -59,6 +60,11 @@ pub struct ClientState {
     /// A setting that matters to parsing holds for the present transaction only: what is parsed now
     /// is nobody else's.
     pub local_environment: bool,
+    /// It has prepared a `LISTEN` or `UNLISTEN`.
+    pub may_listen: bool,
+    /// Without a server connection, it has been answered a part of an extended query whose Sync has not
+    /// come.
+    pub in_group: bool,
     pub pins: Pins,
     pub detached: Detached,
     /// Why its transaction has failed, until it was told.
@@ -87,6 +93,8 @@ impl ClientState {
             unnamed: None,
             unnamed_gone: false,
             local_environment: false,
+            may_listen: false,
+            in_group: false,
             pins: Pins::default(),
             detached: Detached::Ready,
             failure: None,
@@ -111,6 +119,7 @@ impl ClientState {
     }
 
     pub fn set_statement(&mut self, name: &[u8], statement: Arc<Statement>) {
+        self.may_listen |= is_about_channels(&statement);
         if name.is_empty() {
             self.unnamed = Some(statement.into());
             self.unnamed_gone = false;

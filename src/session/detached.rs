@@ -143,6 +143,7 @@ fn parse_known(
         }
     }
     x.tally.client_parses += 1;
+    client.in_group = true;
     x.up.skip(header.total);
     x.down.insert().extend_from_slice(encode::PARSE_COMPLETE);
     true
@@ -158,6 +159,7 @@ fn ready(
         b'Q' | b'B' | b'D' | b'E' | b'F' => return Ok(Some(Wants::Server)),
         b'S' => {
             x.up.skip(header.total);
+            client.in_group = false;
             encode::ready_for_query(x.down.insert(), b'I');
         }
         // Nothing is outstanding, and COPY data belongs to a COPY that has failed.
@@ -177,6 +179,7 @@ fn ready(
                 None => return Err(ClientViolation::new("malformed Close message")),
             }
             x.up.skip(header.total);
+            client.in_group = true;
             x.down.insert().extend_from_slice(encode::CLOSE_COMPLETE);
         }
         tag => {
@@ -193,6 +196,7 @@ fn skipping(client: &mut ClientState, x: &mut Exchange, header: Header) -> Optio
         b'X' => return Some(Wants::Terminate),
         b'S' => {
             client.detached = Detached::Ready;
+            client.in_group = false;
             encode::ready_for_query(x.down.insert(), b'I');
         }
         _ => {}
@@ -213,6 +217,7 @@ fn failed(
     if header.tag == b'S' {
         x.up.skip(header.total);
         let ended = client.detached == Detached::FailedEnded;
+        client.in_group = false;
         client.detached = if ended {
             Detached::Ready
         } else {

@@ -355,6 +355,7 @@ impl Link<'_> {
         if self.client.settings.same(&self.client.committed)
             && self.client.savepoints.is_none()
             && self.x.locals.is_empty()
+            && self.x.channels.is_empty()
         {
             return;
         }
@@ -364,6 +365,7 @@ impl Link<'_> {
             self.client.savepoints = None;
             self.commit_settings();
         } else if tag == b"ROLLBACK" {
+            self.x.channels.clear();
             let mut effects = statements.iter().flat_map(|s| &s.effects);
             if !effects.any(|e| matches!(e, Effect::RollbackTo { .. })) {
                 self.x.locals_over = true;
@@ -427,6 +429,7 @@ impl Link<'_> {
         }
         if status == b'I' {
             self.x.tally.transactions += 1;
+            self.x.channels_done.append(&mut self.x.channels);
             self.client.savepoints = None;
             self.client.local_environment = false;
             if self.server.backlog.is_empty() {

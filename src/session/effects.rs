@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::backlog::Expect;
-use super::link::Link;
+use super::link::{ChannelChange, Link};
 use super::settings::{Settings, matters_to_plans, replay_raw};
 use super::statement::Statement;
+use crate::config::SessionStatePolicy;
 use crate::protocol::backend;
 use crate::session::pins::Pin;
 use crate::sql::{self, Effect, PinKind};
@@ -86,6 +87,18 @@ impl Link<'_> {
                 self.client.forget_statements();
                 self.client.unnamed = None;
                 self.x.probe = true;
+                self.x.channels.push(ChannelChange::Unlisten(None));
+            }
+            Effect::Listen { channel } => {
+                if self.rules.session_state != SessionStatePolicy::Allow {
+                    // Until the server has been asked: it may be lost before that.
+                    self.client.pins.insert(Pin::Listen);
+                }
+                self.x.channels.push(ChannelChange::Listen(channel.clone()));
+            }
+            Effect::Unlisten { channel } => {
+                let change = ChannelChange::Unlisten(channel.clone());
+                self.x.channels.push(change);
             }
             Effect::DeallocateAll => self.client.forget_statements(),
             Effect::Deallocate { name, .. } => {
@@ -105,6 +118,7 @@ impl Link<'_> {
                 self.cut_savepoints(name, false);
             }
             Effect::RollbackTo { name } => {
+                self.x.channels.clear();
                 if let Some(settings) = self.cut_savepoints(name, true) {
                     self.server.settings = Some(settings.clone());
                     self.client.settings = settings;

@@ -30,6 +30,7 @@ impl Link<'_> {
         let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
         let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
         self.x.tally.errors += 1;
+        self.x.channels.clear();
         self.server.copy = Copy::No;
         match self.server.backlog.head_mut() {
             None => self.pass(total, true),

@@ -44,6 +44,14 @@ pub struct Group {
     pub retried: bool,
 }
 
+/// What a server connection has done about channels, where it was a client's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelChange {
+    Listen(String),
+    /// One, or all.
+    Unlisten(Option<String>),
+}
+
 /// Counters that the shell takes over into its statistics.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
@@ -71,6 +79,8 @@ pub struct Exchange {
     pub flushed: bool,
     /// COPY data that ended before the server was seen to ask for it.
     pub copies_ended: usize,
+    /// The server was asked for something of ours at the end of the transaction.
+    pub asked_itself: bool,
     /// Ask for pinning state when the transaction is over.
     pub probe: bool,
     /// A statement ran that may have set what we cannot know.
@@ -79,6 +89,11 @@ pub struct Exchange {
     pub locals: Vec<Box<str>>,
     /// That transaction is over, as far as it has been answered.
     pub locals_over: bool,
+    /// What the transaction does about channels, which counts if it is committed. After an error or a
+    /// rollback to a savepoint it is forgotten: rather a notification too many than one too few.
+    pub channels: Vec<ChannelChange>,
+    /// What transactions have done about them.
+    pub channels_done: Vec<ChannelChange>,
     /// Settings that were set to what the text does not tell.
     pub ask_values: Vec<String>,
     /// The group in [`Group::bytes`] is to be sent again now.
@@ -154,10 +169,13 @@ impl Exchange {
             hold: false,
             flushed: false,
             copies_ended: 0,
+            asked_itself: false,
             probe: false,
             settings_unknown: false,
             locals: Vec::new(),
             locals_over: false,
+            channels: Vec::new(),
+            channels_done: Vec::new(),
             ask_values: Vec::new(),
             retry: false,
             replay_error: None,
@@ -181,10 +199,13 @@ impl Exchange {
         self.hold = false;
         self.flushed = false;
         self.copies_ended = 0;
+        self.asked_itself = false;
         self.probe = false;
         self.settings_unknown = false;
         self.locals.clear();
         self.locals_over = false;
+        self.channels.clear();
+        self.channels_done.clear();
         self.ask_values.clear();
         self.retry = false;
         self.replay_error = None;

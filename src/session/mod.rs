@@ -6,11 +6,12 @@
 //! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
-//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`portable`] is
+//! [`failure`]. [`channels`] deals with `LISTEN`. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`portable`] is
 //! all of it for another process.
 
 pub mod backlog;
 pub mod buffer;
+pub mod channels;
 pub mod client;
 pub mod detached;
 pub mod downstream;

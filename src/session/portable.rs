@@ -193,8 +193,9 @@ impl Known {
         for (name, id) in record.statements {
             state.set_statement(&name, self.statement(id)?);
         }
-        let unnamed = record.unnamed.map(|id| self.statement(id)).transpose()?;
-        state.unnamed = unnamed.map(Into::into);
+        if let Some(id) = record.unnamed {
+            state.set_statement(b"", self.statement(id)?);
+        }
         state.share(registry.together());
         state.unnamed_gone = record.unnamed_gone;
         state.pins = Pins::from_bits(record.pins);

@@ -75,6 +75,7 @@ impl Link<'_> {
     /// Asks what pins the session.
     pub fn ask_for_pins(&mut self) {
         self.x.probe = false;
+        self.x.asked_itself = true;
         self.server.unnamed = 0;
         encode::query(self.x.up.insert(), PROBE.as_bytes());
         self.server.backlog.push(Expect::Probe);

@@ -381,6 +381,8 @@ pub(super) fn is_unsettling(statement: &sql::Statement) -> bool {
             effect,
             Effect::MayPin(_)
                 | Effect::MayUnpin(_)
+                | Effect::Listen { .. }
+                | Effect::Unlisten { .. }
                 | Effect::Ddl
                 | Effect::Savepoint { .. }
                 | Effect::Release { .. }

@@ -177,8 +177,16 @@ fn about_session(tokens: Tokens<'_>, out: &mut Vec<Effect>) -> bool {
         } else {
             Effect::DiscardOther
         }),
-        b"listen" => out.push(Effect::MayPin(PinKind::Listen)),
-        b"unlisten" => out.push(Effect::MayUnpin(PinKind::Listen)),
+        b"listen" => {
+            out.push(Effect::MayPin(PinKind::Listen));
+            out.extend(tokens.name(1).map(|channel| Effect::Listen { channel }));
+        }
+        b"unlisten" => out.extend([
+            Effect::MayUnpin(PinKind::Listen),
+            Effect::Unlisten {
+                channel: tokens.name(1),
+            },
+        ]),
         b"load" => out.push(Effect::MayPin(PinKind::Load)),
         b"close" => out.push(Effect::MayUnpin(PinKind::HoldCursor)),
         _ => return false,

@@ -6,6 +6,7 @@
 //! a text can be read in two ways it is taken to do more rather than less.
 //!
 //! * [`lexer`] cuts a text into tokens (PostgreSQL docs, "Lexical Structure");
+//! * `channel` reads a lone `LISTEN` or `UNLISTEN`;
 //! * `plain` is the fast pass that dismisses ordinary texts;
 //! * `classify` splits a text into statements and says what each does, with `calls` for the
 //!   functions, `set` for the forms of `SET`, `literal` for constants;
@@ -25,6 +26,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 mod calls;
+mod channel;
 mod classify;
 mod datetime;
 pub mod lexer;
@@ -33,6 +35,7 @@ mod plain;
 mod set;
 mod statement;
 
+pub use channel::{ChannelName, Listening, lone_listening, may_listen};
 pub use classify::classify;
 pub use datetime::{may_be_datetime, mentions_datetime_word, names_datetime};
 
@@ -123,6 +126,10 @@ pub enum Effect {
     MayPin(PinKind),
     /// May end such state.
     MayUnpin(PinKind),
+    /// `LISTEN`, behind the [`Effect::MayPin`] of it.
+    Listen { channel: String },
+    /// `UNLISTEN`, behind the [`Effect::MayUnpin`] of it; `None` for all channels.
+    Unlisten { channel: Option<String> },
     /// May do anything: `DO`, `CALL`, a statement that is not PostgreSQL's.
     Unknown,
     /// May change the shape or the type of a relation, function or type.

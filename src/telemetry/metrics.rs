@@ -13,6 +13,7 @@ use crate::pool::stats::Totals;
 use crate::server::Activity;
 
 mod cache;
+mod channels;
 mod hosts;
 
 /// So many pools are shown; with databases or users made up by clients, there is no end to them.
@@ -192,6 +193,7 @@ pub fn render(console: &Console) -> String {
         Activity::Idle,
         Activity::Active,
         Activity::Tested,
+        Activity::Listening,
     ] {
         let n = servers.iter().filter(|s| s.activity() == activity).count();
         gauge(
@@ -201,6 +203,7 @@ pub fn render(console: &Console) -> String {
         );
     }
     render_refusals(console, &recorder);
+    channels::describe(&recorder);
     let pools = console.pools().all();
     gauge(
         "pgweir_pools_not_shown",
@@ -285,6 +288,7 @@ fn render_pool(
         labels(),
         counts.longest_wait.as_secs_f64(),
     );
+    channels::render(pool, labels, recorder);
     gauge(
         "pgweir_pool_up",
         labels(),

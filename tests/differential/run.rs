@@ -212,7 +212,9 @@ impl Bench {
 
 fn pooler(pg: &Postgres, mode: Mode) -> Pgweir {
     let size = mode.size();
-    let lines = format!("default_pool_size = {size}\nquery_wait_timeout = 2");
+    // By the listening connection, notifications come a moment later (see tests/sessions/listen.rs).
+    let pin = "listen_channels = 'pin'";
+    let lines = format!("default_pool_size = {size}\nquery_wait_timeout = 2\n{pin}");
     Pgweir::start(pg.port, &lines)
 }
 

@@ -414,3 +414,27 @@ fn server_pools(certificates: &Certificates, port: u16) -> String {
     }
     text
 }
+
+#[test]
+fn a_client_under_tls_is_notified() {
+    let postgres = Postgres::start();
+    let scratch = Scratch::new("certs");
+    let certificates = Certificates::new(&scratch.0);
+    let with = config(&certificates, postgres.port, "require", "scram-sha-256");
+    let weir = Pgweir::with_config(&with);
+    let login = weir.conninfo("user=app password=secret sslmode=require");
+    // Idle, and in a transaction, with more than fits into one record.
+    let program = "
+with psycopg.connect({}, autocommit=True) as one, psycopg.connect({}, autocommit=True) as other:
+    one.execute('listen news')
+    other.execute('select pg_notify($$news$$, repeat($$x$$, 7000) || n) from generate_series(1, 20) n')
+    got = [n.payload.strip('x') for n in one.notifies(timeout=10, stop_after=20)]
+    assert got == [str(n) for n in range(1, 21)], got
+    with one.transaction():
+        one.execute('select 1')
+        other.execute('notify news, $$later$$')
+        assert not list(one.notifies(timeout=0.3))
+    print(*[n.payload for n in one.notifies(timeout=10, stop_after=1)])
+";
+    assert_eq!(psycopg(&login, program).as_deref(), Ok("later"));
+}

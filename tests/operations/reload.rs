@@ -340,7 +340,7 @@ fn fast_close_in_transaction_mode_is_for_those_who_keep_a_server() {
     let pg = shared_postgres();
     let weir = Pgweir::start(pg.port, "server_fast_close = true");
     let (mut pinned, mut free) = (weir.client(), weir.client());
-    pinned.query("listen news");
+    pinned.query("begin; listen news; commit");
     let before = free.query("select pg_backend_pid()").value();
     assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
     told_to_go(&mut pinned);

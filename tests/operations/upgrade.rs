@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crate::support::certificates::Certificates;
 use crate::support::ini::Ini;
 use crate::support::operate::{shared_postgres, table, until};
-use crate::support::{Postgres, Wire, bind, describe_portal, execute, kill, parse, query, sync};
+use crate::support::{
+    Answer, Postgres, Wire, bind, describe_portal, execute, kill, parse, query, sync,
+};
 
 const TRANSACTION: &str = "pool_mode = transaction";
 
@@ -37,7 +39,8 @@ fn clients_keep_what_they_have() {
         .unwrap();
     assert_eq!(idle.answer().tags(), "1Z");
     let mut listening = ini.connect("postgres");
-    listening.query("listen upgrade_test");
+    // In a block, so that it is by a server connection of its own.
+    listening.query("begin; listen upgrade_test; commit");
     let its_backend = pid_of(&mut listening);
     let mut writing = ini.connect("postgres");
     writing.query("create table if not exists upgrade_test (n int)");
@@ -315,6 +318,45 @@ fn without_a_process_it_starts_as_usual() {
         "{text}"
     );
     ini.run();
+}
+
+/// The new process would begin to listen too late: so the old one goes on, and tells it to connect anew.
+#[test]
+fn who_listens_misses_nothing_in_silence() {
+    let pg = shared_postgres();
+    let mut ini = Ini::stopped(pg.port, TRANSACTION, "");
+    ini.convert("upgrade_timeout = '4s'");
+    ini.run();
+    let (mut listening, mut gone_deaf) = (ini.connect("postgres"), ini.connect("postgres"));
+    listening.query("listen who_listens");
+    gone_deaf.query("listen who_listens");
+    gone_deaf.query("unlisten who_listens");
+    let old = ini.upgrade();
+    until("the other one moves", || {
+        let rows = ini.console().query("SHOW CLIENTS").rows();
+        rows.iter().filter(|r| r[2] == "postgres").count() == 1
+    });
+    let began = Instant::now();
+    for n in 1.. {
+        pg.client().query(&format!("notify who_listens, '{n}'"));
+        let message = listening.read_message().unwrap();
+        if message.tag != b'A' {
+            let words = Answer(vec![message]);
+            assert_eq!(words.code().as_deref(), Some("57P01"), "{words:?}");
+            break;
+        }
+        assert_eq!(
+            message.body[4..],
+            format!("who_listens\0{n}\0").into_bytes()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(began.elapsed() > Duration::from_secs(1));
+    assert!(ini.ends_well(old), "{}", ini.log());
+    assert_eq!(gone_deaf.query("listen who_listens").tags(), "CZ");
+    pg.client().query("notify who_listens");
+    assert_eq!(gone_deaf.read_message().unwrap().tag, b'A');
+    assert!(!ini.log().contains("panicked"));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod support;
 mod faults;
 mod leak;
 mod limits;
+mod listen;
+mod listen_faults;
 mod modes;
 mod startup;
 mod statements;

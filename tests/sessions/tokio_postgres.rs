@@ -56,6 +56,44 @@ impl Bench {
     }
 }
 
+/// By the extended protocol, with the statement prepared apart from its execution.
+async fn notifications(sender: Client, port: u16) {
+    let config = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
+    let (client, mut connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
+    let mut messages = futures_util::stream::poll_fn(move |cx| connection.poll_message(cx));
+    let (heard, mut notified) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(message) = messages.next().await {
+            if let tokio_postgres::AsyncMessage::Notification(n) = message.unwrap() {
+                let _ = heard.send((n.channel().to_owned(), n.payload().to_owned()));
+            }
+        }
+    });
+    let listen = client.prepare("LISTEN \"Tokio\"").await.unwrap();
+    client.execute(&listen, &[]).await.unwrap();
+    client.batch_execute("LISTEN other").await.unwrap();
+    for (channel, payload) in [("Tokio", "1"), ("other", "2"), ("Tokio", "3")] {
+        let notify = "select pg_notify($1, $2)";
+        sender.execute(notify, &[&channel, &payload]).await.unwrap();
+    }
+    for expected in [("Tokio", "1"), ("other", "2"), ("Tokio", "3")] {
+        let (channel, payload) = notified.recv().await.unwrap();
+        assert_eq!((&*channel, &*payload), expected);
+    }
+    client.execute("UNLISTEN *", &[]).await.unwrap();
+    sender
+        .batch_execute("notify other, 'unheard'")
+        .await
+        .unwrap();
+    client.batch_execute("select 1").await.unwrap();
+    client.execute(&listen, &[]).await.unwrap();
+    sender
+        .batch_execute("notify \"Tokio\", 'last'")
+        .await
+        .unwrap();
+    assert_eq!(notified.recv().await.unwrap().1, "last");
+}
+
 async fn connect(port: u16) -> Client {
     let config = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
@@ -95,6 +133,7 @@ fn a_real_mix_of_statements(version: u32) {
     bench.run(types_looked_up_in_the_catalog);
     bench.run(a_schema_change_under_a_prepared_statement);
     bench.run(large_parameters);
+    bench.run(notifications);
     bench.weir.assert_quiet();
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{cached, shared, timeouts};
+use super::{cached, channels, shared, timeouts};
 use crate::cache::key::Key;
 use crate::pool::core::Ticket;
 use crate::pool::settings::PoolSettings;
@@ -54,6 +54,8 @@ pub(super) enum Phase {
     Joined(Box<cached::Waiting>),
     /// Other instances' answers are looked at.
     Looking(Box<shared::Looking>),
+    /// The server has not acknowledged its LISTEN.
+    Listening(Box<channels::Asking>),
     /// Its user or application has asked too often: its time comes later.
     Throttled,
     Attached(Box<Server>),

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use super::abandon::Fate;
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules};
 use crate::client::info::{CancelBegun, Control, Now, State};
@@ -9,20 +10,8 @@ use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
-use crate::session::client::{Detached, Failure};
 use crate::session::link::Link;
 use crate::session::upstream::Progress;
-
-/// The server connection is lost to the client; what becomes of it otherwise.
-pub(super) enum Fate {
-    Discard(&'static str),
-    Recycle(Work),
-}
-
-static LOST: Failure = Failure {
-    code: sqlstate::CONNECTION_FAILURE,
-    message: "the server connection of this transaction was lost",
-};
 
 /// Runs `$body` with a [`Link`] named `$link` of an attached client; gives `None` if it is not
 /// attached.
@@ -57,10 +46,13 @@ impl ClientTask {
         }
         while self.answer_in_block(now) {}
         // Client to server.
-        let progress = match with_link!(self, |link| link.requests()) {
-            Some(Ok(progress)) => progress,
-            Some(Err(violation)) => return Step::end(End::Violation(violation)),
-            None => return Step::Again,
+        let progress = match self.leaves_to_listen() {
+            true => Progress::Held,
+            false => match with_link!(self, |link| link.requests()) {
+                Some(Ok(progress)) => progress,
+                Some(Err(violation)) => return Step::end(End::Violation(violation)),
+                None => return Step::Again,
+            },
         };
         match self.flush_up(cx) {
             Poll::Ready(Err(error)) => return self.server_gone(Some(error)),
@@ -69,6 +61,11 @@ impl ClientTask {
                     return Step::end(End::Terminated);
                 }
                 if let Some(step) = self.after_requests(now) {
+                    return step;
+                }
+                if self.info.has_request()
+                    && let Some(step) = self.notify_kept(cx)
+                {
                     return step;
                 }
             }
@@ -215,10 +212,11 @@ impl ClientTask {
             }
             return self.statement_mode_violation();
         }
-        if !active.x.up.unscanned().is_empty() {
+        if !active.x.up.unscanned().is_empty() && !self.leaves_to_listen() {
             // The rest of a large request is on its way.
             return None;
         }
+        let active = self.active.as_ref()?;
         if active.statement_began.is_none() && active.began.is_none() {
             // Pinned or in session mode, and nothing new: it stays as it is.
             return self.leave_if_asked();
@@ -234,6 +232,9 @@ impl ClientTask {
         if !active.x.ask_values.is_empty() {
             with_link!(self, |link| link.ask_for_values());
             return Some(Step::Again);
+        }
+        if !active.x.channels_done.is_empty() {
+            self.note_channels(policy != SessionStatePolicy::Allow);
         }
         let active = self.active.as_mut()?;
         let asks =
@@ -297,6 +298,7 @@ impl ClientTask {
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
         active.fill = None;
+        self.state.in_group = false;
         if let Some(buffer) = active.x.down.give_back() {
             self.worker.give_buffer(buffer);
         }
@@ -315,7 +317,11 @@ impl ClientTask {
                 self.pool.cancel_wait(ticket, self.worker.home());
                 None
             }
-            Phase::Detached | Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => None,
+            Phase::Detached
+            | Phase::Joined(_)
+            | Phase::Looking(_)
+            | Phase::Listening(_)
+            | Phase::Throttled => None,
         }
     }
 
@@ -382,72 +388,6 @@ impl ClientTask {
                 "server closed the connection unexpectedly",
                 Fate::Discard("server conn crashed?"),
             ),
-        }
-    }
-
-    /// Takes the server connection away from the client in the middle of things, and answers
-    /// everything that it had asked for with an error.
-    pub(super) fn abandon(&mut self, code: SqlState, message: &str, fate: Fate) -> Step {
-        let Some(active) = self.active.as_mut() else {
-            return Step::Again;
-        };
-        let group_open = active.x.group.open;
-        let unspeakable = active.x.down.half_forwarded();
-        let Phase::Attached(server) = &mut active.phase else {
-            return Step::Again;
-        };
-        let in_transaction = server.state.status != b'I';
-        // How many answers the client still waits for, each ended by ReadyForQuery.
-        let visible = || server.state.backlog.iter().filter(|e| e.is_visible());
-        let owed = visible().filter(|e| e.ends_with_ready()).count();
-        let in_group = group_open || (owed == 0 && visible().next().is_some());
-        active.x.up.drop_pending();
-        active.x.down.drop_unread();
-        if let Some(server) = self.unlink(self.context.clock.now()) {
-            match fate {
-                Fate::Discard(why) => self.pool.discard(server, why),
-                Fate::Recycle(work) => self.pool.recycle(server, work),
-            }
-        }
-        self.state.pins = Default::default();
-        self.state.settings = self.state.committed.clone();
-        self.state.savepoints = None;
-        if unspeakable {
-            return Step::end(End::ServerLost);
-        }
-        self.answer_owed(code, message, owed, in_group, in_transaction);
-        Step::Again
-    }
-
-    fn answer_owed(
-        &mut self,
-        code: SqlState,
-        message: &str,
-        owed: usize,
-        in_group: bool,
-        in_transaction: bool,
-    ) {
-        let Some(active) = self.active.as_mut() else {
-            return;
-        };
-        let out = active.x.down.insert();
-        let status = if in_transaction { b'E' } else { b'I' };
-        for _ in 0..owed {
-            super::encode::error(out, super::Severity::Error, code, message, None);
-            super::encode::ready_for_query(out, status);
-        }
-        if in_group && owed == 0 {
-            super::encode::error(out, super::Severity::Error, code, message, None);
-        }
-        self.state.detached = match (in_transaction, in_group) {
-            (false, false) => Detached::Ready,
-            (false, true) => Detached::SkippingToSync,
-            (true, false) => Detached::FailedTransaction,
-            (true, true) => Detached::FailedSkippingToSync,
-        };
-        if in_transaction && owed == 0 && !in_group {
-            // Nobody was waiting: the next statement is told.
-            self.state.failure = Some(&LOST);
         }
     }
 

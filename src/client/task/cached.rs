@@ -67,6 +67,7 @@ impl ClientTask {
         }
         let settings = self.pool.settings();
         let has_rules = settings.overload.is_some();
+        let shares_channels = settings.shares_channels;
         let cache = settings
             .cache
             .as_ref()
@@ -74,6 +75,9 @@ impl ClientTask {
         let cache = cache.cloned();
         drop(settings);
         if has_rules && let Some(step) = self.over_rate(cx, now) {
+            return step;
+        }
+        if shares_channels && let Some(step) = self.ask_for_channels(cx, now) {
             return step;
         }
         let Some(cache) = cache else {
@@ -101,7 +105,7 @@ impl ClientTask {
     }
 
     /// Somebody else is asked, while the statement's time runs.
-    fn wait_in(&mut self, phase: Phase, now: Now) {
+    pub(super) fn wait_in(&mut self, phase: Phase, now: Now) {
         if let Some(active) = &mut self.active {
             active.phase = phase;
             active.settings = Some(self.pool.settings_now());

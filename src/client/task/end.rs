@@ -85,6 +85,7 @@ impl ClientTask {
             self.pool.shared().refusals.count(Reason::Memory);
         }
         self.say_last_words(end);
+        self.ears = None;
         self.leave_server();
         self.become_idle();
         self.context.farewell.gone(&self.info, end);

@@ -1,7 +1,7 @@
 //! Going on in another process (see [`crate::handover`]): when a client can leave this one, and how
 //! one that has come begins.
 
-use super::attached::Fate;
+use super::abandon::Fate;
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::Control;
 use crate::net::stream::{Socket, Stream};
@@ -38,7 +38,9 @@ impl ClientTask {
             Some(Phase::Attached(server)) => Some(&server.stream),
             _ => None,
         };
+        // The new process would begin to listen too late.
         self.info.is_requested(Control::HandOver)
+            && self.ears.is_none()
             && !self.stream.is_tls()
             && server.is_none_or(|stream| !stream.is_tls())
     }
@@ -92,7 +94,9 @@ impl ClientTask {
                     let quiet = server.state.is_idle() && !server.is_being_cancelled();
                     quiet && active.began.is_none()
                 }
-                Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => false,
+                Phase::Joined(_) | Phase::Looking(_) | Phase::Listening(_) | Phase::Throttled => {
+                    false
+                }
             };
             if !rests || !down.is_empty() || up.pending_len() > 0 || up.in_message() {
                 return false;

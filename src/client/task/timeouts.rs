@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::attached::Fate;
+use super::abandon::Fate;
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::{NEVER, Now, State};
 use crate::config::Timeouts;

@@ -35,6 +35,9 @@ pub(super) fn missing(wanted: impl Fn(AuthType) -> bool) -> impl Iterator<Item =
     })
 }
 
+/// Smallest `listen_queue_size`.
+const MIN_LISTEN_QUEUE: usize = 32 * 1024;
+
 /// Adds a problem for each combination that cannot work.
 pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Problems<'_>) {
     let mut checks = Checks {
@@ -380,6 +383,12 @@ impl Checks<'_, '_> {
             self.problems.add(
                 &self.origin(name, "server_connect_timeout", "server_connect_timeout"),
                 "must be more than 0: a server that does not answer would hold its place for ever",
+            );
+        }
+        if pool.listen_queue_size < MIN_LISTEN_QUEUE {
+            self.problems.add(
+                &self.origin(name, "listen_queue_size", "listen_queue_size"),
+                "must be at least \"32KiB\": one notification may have 8 kB",
             );
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::auth::attempts::Rules;
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database, Facility,
-    FeedSettings, Host, Http, Invalidation, Listen, Log, LogStyle, Login, PoolMode, RowSecurity,
-    ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode, StartupRules, Timeouts,
-    TlsProtocols, User,
+    FeedSettings, Host, Http, Invalidation, Listen, ListenChannels, Log, LogStyle, Login, PoolMode,
+    RowSecurity, ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode, StartupRules,
+    Timeouts, TlsProtocols, User,
 };
 
 use crate::config::tls::TlsChoice;
@@ -190,6 +190,8 @@ fn database() -> Database {
         max_db_client_connections: 0,
         pool_mode: PoolMode::Transaction,
         session_state: SessionStatePolicy::Pin,
+        listen_channels: ListenChannels::Share,
+        listen_queue_size: 1024 * 1024,
         server_tls: ServerTls {
             mode: SslMode::Prefer,
             protocols: ALL_PROTOCOLS,

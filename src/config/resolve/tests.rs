@@ -111,6 +111,13 @@ fn something_must_be_listened_on() {
 }
 
 #[test]
+fn a_notification_fits_into_what_may_wait() {
+    let small = "[pools.a]\nlisten_queue_size = '31KiB'";
+    one_mistake(small, "2: pools.a.listen_queue_size: ", "32KiB");
+    right("[pools.a]\nlisten_queue_size = '32KiB'");
+}
+
+#[test]
 fn socket_paths_fit_the_operating_system() {
     let long = "/d".repeat(50);
     one_mistake(

@@ -158,6 +158,7 @@ const VALUES: &[&str] = &[
     "'user'",
     "'refuse'",
     "'background'",
+    "'pin'",
 ];
 
 #[test]

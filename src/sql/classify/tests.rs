@@ -146,7 +146,6 @@ fn what_a_prepared_statement_does_follows_its_name() {
 fn what_pins() {
     use PinKind::{HoldCursor, Listen, Load, TempObject};
     for (text, kind) in [
-        ("listen x", Listen),
         ("LOAD 'auto_explain'", Load),
         (
             "declare c no scroll cursor with hold for select 1",
@@ -185,8 +184,18 @@ fn what_pins() {
     ] {
         assert_eq!(of(text), [Effect::MayPin(kind)], "{text}");
     }
-    for (text, kind) in [("unlisten *", Listen), ("close all", HoldCursor)] {
-        assert_eq!(of(text), [Effect::MayUnpin(kind)], "{text}");
+    assert_eq!(of("close all"), [Effect::MayUnpin(HoldCursor)]);
+    let channel = || "x".to_owned();
+    assert_eq!(
+        of("listen X"),
+        [
+            Effect::MayPin(Listen),
+            Effect::Listen { channel: channel() }
+        ]
+    );
+    for (text, channel) in [("unlisten *", None), ("unlisten x", Some(channel()))] {
+        let unlisten = [Effect::MayUnpin(Listen), Effect::Unlisten { channel }];
+        assert_eq!(of(text), unlisten, "{text}");
     }
     assert_eq!(
         of("drop table t"),

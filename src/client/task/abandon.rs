@@ -1,0 +1,105 @@
+//! Taking its server connection away from a client in the middle of things.
+
+use super::{ClientTask, End, Phase, Severity, Step, encode};
+use crate::pool::recycle::Work;
+use crate::protocol::sqlstate::{self, SqlState};
+use crate::session::backlog::Expect;
+use crate::session::client::{Detached, Failure};
+use crate::session::pins::Pin;
+
+/// The server connection is lost to the client; what becomes of it otherwise.
+pub(super) enum Fate {
+    Discard(&'static str),
+    Recycle(Work),
+}
+
+/// What a client is told whose server connection listened for it.
+const DEAF: &str = "the server connection that listened for this client is gone: notifications may have been missed";
+
+static LOST: Failure = Failure {
+    code: sqlstate::CONNECTION_FAILURE,
+    message: "the server connection of this transaction was lost",
+};
+
+impl ClientTask {
+    /// Takes the server connection away from the client in the middle of things, and answers
+    /// everything that it had asked for with an error.
+    pub(super) fn abandon(&mut self, code: SqlState, message: &str, fate: Fate) -> Step {
+        let Some(active) = self.active.as_mut() else {
+            return Step::Again;
+        };
+        let group_open = active.x.group.open;
+        let unspeakable = active.x.down.half_forwarded();
+        let listened = self.state.pins.contains(Pin::Listen);
+        let Phase::Attached(server) = &mut active.phase else {
+            return Step::Again;
+        };
+        let asked = || {
+            server
+                .state
+                .backlog
+                .iter()
+                .any(|e| matches!(e, Expect::Probe))
+        };
+        let unsure = active.x.probe || !self.state.pins.is_empty() || asked();
+        let in_transaction = server.state.status != b'I';
+        // How many answers the client still waits for, each ended by ReadyForQuery.
+        let visible = || server.state.backlog.iter().filter(|e| e.is_visible());
+        let owed = visible().filter(|e| e.ends_with_ready()).count();
+        let in_group = group_open || (owed == 0 && visible().next().is_some());
+        active.x.up.drop_pending();
+        active.x.down.drop_unread();
+        if let Some(server) = self.unlink(self.context.clock.now()) {
+            match fate {
+                Fate::Discard(why) => self.pool.discard(server, why),
+                // What it holds for this client must not be the next one's.
+                Fate::Recycle(work) if unsure => self.pool.recycle(server, work.max(Work::Reset)),
+                Fate::Recycle(work) => self.pool.recycle(server, work),
+            }
+        }
+        self.state.pins = Default::default();
+        self.state.settings = self.state.committed.clone();
+        self.state.savepoints = None;
+        if unspeakable {
+            return Step::end(End::ServerLost);
+        }
+        if listened {
+            // It must not wait for what will never come.
+            return Step::end(End::Fatal(sqlstate::ADMIN_SHUTDOWN, DEAF.to_owned()));
+        }
+        self.answer_owed(code, message, owed, in_group, in_transaction);
+        Step::Again
+    }
+
+    fn answer_owed(
+        &mut self,
+        code: SqlState,
+        message: &str,
+        owed: usize,
+        in_group: bool,
+        in_transaction: bool,
+    ) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let out = active.x.down.insert();
+        let status = if in_transaction { b'E' } else { b'I' };
+        for _ in 0..owed {
+            encode::error(out, Severity::Error, code, message, None);
+            encode::ready_for_query(out, status);
+        }
+        if in_group && owed == 0 {
+            encode::error(out, Severity::Error, code, message, None);
+        }
+        self.state.detached = match (in_transaction, in_group) {
+            (false, false) => Detached::Ready,
+            (false, true) => Detached::SkippingToSync,
+            (true, false) => Detached::FailedTransaction,
+            (true, true) => Detached::FailedSkippingToSync,
+        };
+        if in_transaction && owed == 0 && !in_group {
+            // Nobody was waiting: the next statement is told.
+            self.state.failure = Some(&LOST);
+        }
+    }
+}
