@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
     AuthType, Balance, Consistency, Facility, FairBy, Invalidation, LogStyle, OverRate, PoolMode,
-    Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
+    Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -85,6 +85,8 @@ deserialize_scalars!(
     OverRate,
     Role,
     Target,
+    Reads,
+    ReadYourWrites,
     LogStyle,
     Facility,
     SslMode,
@@ -320,6 +322,8 @@ words!(
     Replica = "replica",
     PreferReplica = "prefer-replica",
 );
+words!(Reads: Off = "off", Hint = "hint", Transaction = "transaction", Auto = "auto");
+words!(ReadYourWrites: Off = "off", Client = "client", Application = "application");
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

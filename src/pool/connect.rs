@@ -281,6 +281,7 @@ impl Pool {
                 user: Arc::clone(&self.user),
                 host: member.endpoint.host.clone(),
                 replication,
+                reads: self.is_for_reads(),
             };
             let info = ServerInfo::new(identity, &established);
             let endpoint = Arc::clone(&member.endpoint);

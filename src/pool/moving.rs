@@ -54,6 +54,9 @@ impl Pool {
     /// Closes what nobody uses, but leaves so many connections in all.
     pub fn close_unused(&self, keep: usize, why: &'static str) {
         self.close_idle(|_, _| true, keep, why);
+        if let Some(reads) = self.reads() {
+            reads.pool.close_unused(keep, why);
+        }
     }
 
     /// Takes in a connection that counts as lent. It is there, whatever the limits say.
@@ -78,6 +81,7 @@ impl Pool {
             user: Arc::clone(&self.user),
             host: arrival.host,
             replication: Replication::None,
+            reads: false,
         };
         let made = Made {
             peer: arrival.peer,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connect::{self, Address, ConnectError, Endpoint, Established, LoginRequest};
 use super::hosts::{HostState, Standing};
@@ -116,14 +116,26 @@ impl Endpoints {
 
     // === roles ===
 
-    /// Takes note of what a server has answered.
-    pub fn learn(&self, member: &Member, found: Found) {
+    /// Takes note of what a server has answered to a question that was sent at `sent`.
+    pub fn learn(&self, member: &Member, found: Found, sent: Instant) {
         if let Found::Primary { written, .. } = found {
             member.state.set_written(written);
         }
         let primary = self.all().find(|member| self.is_primary(member));
         let written = primary.map_or(0, |primary| primary.state.written());
-        member.state.found(found, written);
+        member.state.found(found, written, sent);
+    }
+
+    /// Whether a replica has everything that was written on the primary before `since` was over.
+    pub fn has_seen(&self, replica: &Member, since: Instant) -> bool {
+        let primary = self.all().find(|member| self.is_primary(member));
+        let seen = primary.and_then(|primary| primary.state.seen_by(&replica.state));
+        seen.is_some_and(|seen| seen > since)
+    }
+
+    /// Whether there is a server that connections go to, of those for which `fits` holds.
+    pub fn any_serves(&self, fits: impl Fn(&Member) -> bool) -> bool {
+        self.all().any(|member| self.serves(member) && fits(member))
     }
 
     /// Whether new connections may go to it, or it may turn out so.

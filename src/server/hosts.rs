@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::breaker::{Admission, Breaker, State};
 use super::connect::ConnectError;
 use super::role::{Found, History};
+use super::seen::{Replayed, Said};
 use crate::config::{Host, HostLimits};
 
 /// What a server is.
@@ -60,6 +61,10 @@ pub struct HostState {
     written: AtomicU64,
     lag_millis: AtomicU64,
     history: Mutex<History>,
+    /// As a primary.
+    said: Mutex<Said>,
+    /// As a replica.
+    replayed: Mutex<Option<Replayed>>,
     watched: AtomicBool,
 }
 
@@ -109,6 +114,8 @@ impl HostState {
             lag_millis: AtomicU64::new(0),
             written: AtomicU64::new(0),
             history: Mutex::default(),
+            said: Mutex::default(),
+            replayed: Mutex::default(),
             watched: AtomicBool::new(false),
         }
     }
@@ -182,8 +189,32 @@ impl HostState {
         self.written.store(position, Ordering::Relaxed);
     }
 
-    /// Takes note of what it has answered, where a primary had written up to `written` (0: nobody knows).
-    pub fn found(&self, found: Found, written: u64) {
+    /// The moment before which all writes of this primary are on `replica` for sure, if there is one.
+    pub fn seen_by(&self, replica: &HostState) -> Option<Instant> {
+        let replayed = (*replica.replayed.lock())?;
+        self.said.lock().seen_by(replayed)
+    }
+
+    /// Takes note of what it has answered to a question that was sent at `sent`, where a primary had written up
+    /// to `written` (0: nobody knows).
+    pub fn found(&self, found: Found, written: u64, sent: Instant) {
+        match found {
+            Found::Primary {
+                timeline, inserted, ..
+            } => {
+                *self.replayed.lock() = None;
+                self.said.lock().note(timeline, sent, inserted);
+            }
+            Found::Replica {
+                replayed, timeline, ..
+            } => {
+                let replayed = replayed.zip(timeline);
+                *self.replayed.lock() = replayed.map(|(position, timeline)| Replayed {
+                    position,
+                    timeline,
+                });
+            }
+        }
         let standing = found.standing(written, &mut self.history.lock(), Instant::now());
         self.learn(standing);
     }

@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod hosts;
 pub mod password;
 pub mod role;
+pub mod seen;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -72,6 +73,8 @@ pub struct ServerInfo {
     pub local: Address,
     pub tls: bool,
     pub replication: Replication,
+    /// One of those that a pool has for reads, beside the ones to its primary.
+    pub reads: bool,
     pub backend_pid: i32,
     /// Of its socket.
     pub fd: i32,
@@ -269,6 +272,7 @@ pub struct Identity {
     pub user: Arc<str>,
     pub host: Host,
     pub replication: Replication,
+    pub reads: bool,
 }
 
 /// How a connection was made.
@@ -308,6 +312,7 @@ impl ServerInfo {
             fd: made.fd,
             connected: made.connected,
             replication: identity.replication,
+            reads: identity.reads,
             activity: AtomicU8::new(activity as u8),
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),

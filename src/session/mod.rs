@@ -6,8 +6,8 @@
 //! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
-//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`portable`] is
-//! all of it for another process.
+//! [`failure`]. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`unit`] is
+//! what one request runs, and [`portable`] is all of it for another process.
 
 pub mod backlog;
 pub mod buffer;
@@ -29,4 +29,5 @@ pub mod settle;
 pub mod special;
 pub mod statement;
 pub mod tracking;
+pub mod unit;
 pub mod upstream;

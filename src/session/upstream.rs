@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::backlog::{Closed, Expect, Naming};
-use super::link::Link;
+use super::link::{Leash, Link};
 use super::server::Copy;
 use super::special::is_unsettling;
 use super::statement::{OUR_NAMES, Statement};
@@ -92,11 +92,52 @@ impl Link<'_> {
             if !self.x.group.open && self.settle_settings() {
                 continue;
             }
+            if self.x.leash != Leash::None && self.is_at_its_end(header) {
+                return Ok(Progress::Held);
+            }
             self.x.flushed = false;
+            let before = self.x.up.unscanned().len();
             if !self.request(header)? {
                 return Ok(Progress::Starved);
             }
+            if self.x.leash == Leash::OneRequest && self.x.up.unscanned().len() < before {
+                self.x.leash = Leash::Used;
+            }
         }
+    }
+
+    /// Whether the link does not go as far as this message.
+    fn is_at_its_end(&mut self, header: Header) -> bool {
+        let in_block = matches!(self.server.status, b'T' | b'E');
+        if in_block && self.server.status == b'T' {
+            self.watch_for_writes(header);
+        }
+        let begins = !self.x.group.open && b"QPBDEFCH".contains(&header.tag);
+        let goes_on = in_block && self.server.backlog.is_empty();
+        self.x.leash == Leash::Used && begins && !goes_on
+    }
+
+    /// A read-only transaction can be made one that writes before it has read anything, with a `SET`.
+    fn watch_for_writes(&mut self, header: Header) {
+        let bytes = self.x.up.unscanned();
+        let Some(message) = bytes.get(..header.total) else {
+            self.x.may_write |= matches!(header.tag, b'Q' | b'P');
+            return;
+        };
+        let names = |what: &[u8]| {
+            let mut windows = message.windows(what.len());
+            windows.any(|w| w.eq_ignore_ascii_case(what))
+        };
+        let sets = match header.tag {
+            b'Q' | b'P' => names(b"write") || names(b"read_only"),
+            b'B' => {
+                let named = frontend::bind_names(&message[HEADER..]);
+                let statement = named.and_then(|named| self.client.statement(named.statement));
+                statement.is_none_or(|statement| statement.effects.is_some())
+            }
+            _ => false,
+        };
+        self.x.may_write |= sets;
     }
 
     /// Whether what is outstanding decides how a message of this type is to be read: pipelined
@@ -125,6 +166,9 @@ impl Link<'_> {
     /// The group is sent again: its bytes go back to where they came from.
     fn begin_retry(&mut self) {
         self.x.retry = false;
+        if self.x.leash == Leash::Used {
+            self.x.leash = Leash::OneRequest;
+        }
         let bytes = std::mem::take(&mut self.x.group.bytes);
         self.x.up.unread(&bytes);
         // A second failure of the same kind is the client's to see.

@@ -10,7 +10,7 @@ use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
 use crate::session::client::{Detached, Failure};
-use crate::session::link::Link;
+use crate::session::link::{Leash, Link};
 use crate::session::upstream::Progress;
 
 /// The server connection is lost to the client; what becomes of it otherwise.
@@ -140,6 +140,7 @@ impl ClientTask {
                 ))
             }
             _ => {
+                self.note_write();
                 self.hold_until_told();
                 self.settle_fill(now);
                 self.next_of_pipeline(now);
@@ -215,7 +216,7 @@ impl ClientTask {
             }
             return self.statement_mode_violation();
         }
-        if !active.x.up.unscanned().is_empty() {
+        if !active.x.up.unscanned().is_empty() && active.x.leash != Leash::Used {
             // The rest of a large request is on its way.
             return None;
         }
@@ -255,9 +256,20 @@ impl ClientTask {
         if keeps {
             self.note_pin(mode);
             self.set_idle_deadline(now);
-            return self.leave_if_asked();
+            return self.leave_if_asked().or_else(|| self.stay());
         }
         Some(self.release(now, always))
+    }
+
+    /// A client that keeps its server goes on there, whatever the server is.
+    fn stay(&mut self) -> Option<Step> {
+        let active = self.active.as_mut()?;
+        if active.x.leash == Leash::None {
+            return None;
+        }
+        active.x.leash = Leash::None;
+        active.x.may_write = true;
+        Some(Step::Again)
     }
 
     fn note_pin(&mut self, mode: PoolMode) {
@@ -283,16 +295,19 @@ impl ClientTask {
         let Some(server) = self.unlink(now) else {
             return Step::Again;
         };
+        let lender = self.lender();
         if reset {
-            self.pool.recycle(server, Work::Reset);
+            lender.recycle(server, Work::Reset);
         } else {
-            self.pool.release(server, home, now.instant);
+            lender.release(server, home, now.instant);
         }
         Step::Again
     }
 
     /// Client and server go separate ways; the client is detached.
     pub(super) fn unlink(&mut self, now: Now) -> Option<Box<crate::server::Server>> {
+        // What was under way may be committed yet, or have been.
+        self.note_write();
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
@@ -312,7 +327,7 @@ impl ClientTask {
                 Some(server)
             }
             Phase::Waiting(ticket) => {
-                self.pool.cancel_wait(ticket, self.worker.home());
+                self.lender().cancel_wait(ticket, self.worker.home());
                 None
             }
             Phase::Detached | Phase::Joined(_) | Phase::Looking(_) | Phase::Throttled => None,
@@ -368,7 +383,7 @@ impl ClientTask {
 
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
         let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
-        self.pool.forget_answers();
+        self.lender().forget_answers();
         tracing::info!(pool = ?self.pool, client = self.info.id, error = ?error, last_words = ?words,
             "server connection lost");
         match words {
@@ -404,9 +419,10 @@ impl ClientTask {
         active.x.up.drop_pending();
         active.x.down.drop_unread();
         if let Some(server) = self.unlink(self.context.clock.now()) {
+            let lender = self.lender();
             match fate {
-                Fate::Discard(why) => self.pool.discard(server, why),
-                Fate::Recycle(work) => self.pool.recycle(server, work),
+                Fate::Discard(why) => lender.discard(server, why),
+                Fate::Recycle(work) => lender.recycle(server, work),
             }
         }
         self.state.pins = Default::default();
