@@ -364,12 +364,14 @@ impl ClientTask {
 
     fn attach(&mut self, mut server: Box<Server>, now: Now) -> Step {
         if server.move_to(self.worker.home()).is_err() {
-            self.lender().discard(server, "cannot be moved to its worker");
+            self.lender()
+                .discard(server, "cannot be moved to its worker");
             self.set_detached(now);
             return Step::Again;
         }
         let Some(active) = self.active.as_mut() else {
-            self.lender().release(server, self.worker.home(), now.instant);
+            self.lender()
+                .release(server, self.worker.home(), now.instant);
             return Step::Idle;
         };
         let shard = self.pool.shard(self.worker.home());

@@ -14,9 +14,9 @@ pub mod moving;
 pub mod overload;
 pub mod own;
 pub mod rate;
+pub mod reads;
 pub mod recycle;
 pub mod registry;
-pub mod reads;
 mod roles;
 pub mod settings;
 pub mod stats;
@@ -168,7 +168,11 @@ enum Place {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let reads = if self.is_for_reads() { " on replicas" } else { "" };
+        let reads = if self.is_for_reads() {
+            " on replicas"
+        } else {
+            ""
+        };
         write!(f, "Pool({}.{}{reads})", self.database, self.user)
     }
 }
@@ -195,7 +199,9 @@ impl Pool {
             Some(_) => Place::Reads,
         };
         let first = new.shared.first_statement();
-        let statements = new.reads_of.unwrap_or_else(|| Arc::new(Registry::numbered_from(first)));
+        let statements = new
+            .reads_of
+            .unwrap_or_else(|| Arc::new(Registry::numbered_from(first)));
         // Control is a home, too.
         let homes = new.shared.workers + 1;
         Arc::new(Pool {

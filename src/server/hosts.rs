@@ -209,10 +209,8 @@ impl HostState {
                 replayed, timeline, ..
             } => {
                 let replayed = replayed.zip(timeline);
-                *self.replayed.lock() = replayed.map(|(position, timeline)| Replayed {
-                    position,
-                    timeline,
-                });
+                *self.replayed.lock() =
+                    replayed.map(|(position, timeline)| Replayed { position, timeline });
             }
         }
         let standing = found.standing(written, &mut self.history.lock(), Instant::now());

@@ -151,7 +151,15 @@ mod tests {
     fn both_kinds_of_answers_are_read() {
         let file = Some("0000000A00000016000000B3");
         let inserts = Some("16/B374D900");
-        let primary = read(&row([Some("f"), Some("16/B374D848"), file, None, None, inserts, None]));
+        let primary = read(&row([
+            Some("f"),
+            Some("16/B374D848"),
+            file,
+            None,
+            None,
+            inserts,
+            None,
+        ]));
         let written = 0x16_B374_D848;
         assert_eq!(
             primary,

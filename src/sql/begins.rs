@@ -32,7 +32,9 @@ pub fn begins(text: &[u8]) -> Option<Begins> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut modes = match &words[..] {
-        ["begin", "work" | "transaction", modes @ ..] | ["start", "transaction", modes @ ..] => modes,
+        ["begin", "work" | "transaction", modes @ ..] | ["start", "transaction", modes @ ..] => {
+            modes
+        }
         ["begin", modes @ ..] => modes,
         _ => return None,
     };
@@ -53,7 +55,13 @@ pub fn begins(text: &[u8]) -> Option<Begins> {
                 rest
             }
             ["isolation", "level", "repeatable", "read", rest @ ..]
-            | ["isolation", "level", "read", "committed" | "uncommitted", rest @ ..] => {
+            | [
+                "isolation",
+                "level",
+                "read",
+                "committed" | "uncommitted",
+                rest @ ..,
+            ] => {
                 begins.serializable = Some(false);
                 rest
             }
@@ -80,7 +88,10 @@ mod tests {
             both("begin isolation level repeatable read read only"),
             Some((Some(true), Some(false)))
         );
-        assert_eq!(both("begin read only, read write"), Some((Some(false), None)));
+        assert_eq!(
+            both("begin read only, read write"),
+            Some((Some(false), None))
+        );
         for other in [
             "",
             "select 1",

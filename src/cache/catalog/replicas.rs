@@ -52,10 +52,13 @@ impl Catalog {
             return false;
         }
         // What the syntax tree may have missed.
-        mentions.identifiers.iter().all(|name| match self.find(name, path) {
-            Found::Relation(relation) => self.is_on_replicas(relation, seen, depth),
-            _ => true,
-        })
+        mentions
+            .identifiers
+            .iter()
+            .all(|name| match self.find(name, path) {
+                Found::Relation(relation) => self.is_on_replicas(relation, seen, depth),
+                _ => true,
+            })
     }
 
     /// Whether reading it runs nothing that is not known, and a replica has it.
@@ -74,8 +77,11 @@ impl Catalog {
                 let children = self.children.get(&relation.oid).into_iter().flatten();
                 // One that is not known is a temporary one of another session.
                 let mut children = children.filter_map(|oid| self.relations.get(oid));
-                children.all(|child| !child.unlogged && child.kind != Kind::Foreign
-                    && self.is_on_replicas(child, seen, depth))
+                children.all(|child| {
+                    !child.unlogged
+                        && child.kind != Kind::Foreign
+                        && self.is_on_replicas(child, seen, depth)
+                })
             }
             Kind::View => {
                 let definition = relation.definition.as_ref();
@@ -85,10 +91,11 @@ impl Catalog {
                     read.is_ok_and(|read| self.parts_read(facts, read, &nowhere, seen, depth + 1))
                 });
                 let mut bases = self.view_relations.get(&relation.oid).into_iter().flatten();
-                plain && bases.all(|oid| {
-                    let base = self.relations.get(oid);
-                    base.is_some_and(|base| self.is_on_replicas(base, seen, depth + 1))
-                })
+                plain
+                    && bases.all(|oid| {
+                        let base = self.relations.get(oid);
+                        base.is_some_and(|base| self.is_on_replicas(base, seen, depth + 1))
+                    })
             }
         }
     }

@@ -134,16 +134,13 @@ impl ClientTask {
         let lender = self.lender();
         if self.state.pins.contains(pins::Pin::Forever) {
             // DISCARD ALL ends nothing of that: a loaded library, a dblink connection.
-            lender
-                .discard(server, "session state that cannot be reset");
+            lender.discard(server, "session state that cannot be reset");
         } else if unsent {
             // The server has a part of a message.
-            lender
-                .discard(server, "client left in the middle of a message");
+            lender.discard(server, "client left in the middle of a message");
         } else if !server.state.backlog.is_empty() || server.state.skipping {
             if session || unsure || !self.state.pins.is_empty() {
-                lender
-                    .discard(server, "client left in the middle of a query");
+                lender.discard(server, "client left in the middle of a query");
             } else {
                 lender.recycle(server, Work::Cancel);
             }

@@ -131,7 +131,8 @@ impl ClientTask {
             self.count_read(|shard| &shard.reads_replica);
             return self.attach(server, now);
         }
-        self.lender().release(server, self.worker.home(), now.instant);
+        self.lender()
+            .release(server, self.worker.home(), now.instant);
         self.count_read(|shard| &shard.reads_own_write);
         if let Some(active) = self.active.as_mut() {
             active.phase = Phase::Detached;
@@ -255,7 +256,14 @@ fn parsed(statement: &Statement) -> Option<&[u8]> {
 fn controls_transactions(text: &[u8]) -> bool {
     use crate::sql::lexer::{Kind, Lexer};
     const WORDS: [&[u8]; 8] = [
-        b"begin", b"start", b"commit", b"end", b"rollback", b"abort", b"transaction", b"prepared",
+        b"begin",
+        b"start",
+        b"commit",
+        b"end",
+        b"rollback",
+        b"abort",
+        b"transaction",
+        b"prepared",
     ];
     let mut first = true;
     Lexer::new(text, true).any(|token| {
@@ -263,6 +271,8 @@ fn controls_transactions(text: &[u8]) -> bool {
         if token.kind == Kind::Symbol(b';') {
             first = true;
         }
-        word && WORDS.iter().any(|w| text[token.range()].eq_ignore_ascii_case(w))
+        word && WORDS
+            .iter()
+            .any(|w| text[token.range()].eq_ignore_ascii_case(w))
     })
 }

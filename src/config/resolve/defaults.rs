@@ -15,7 +15,8 @@ use crate::config::{
 
 use crate::config::tls::TlsChoice;
 use crate::config::{
-    Balance, FairBy, HostLimits, OverRate, Peering, Priority, Queue, ReadYourWrites, Reads, RoleSettings,
+    Balance, FairBy, HostLimits, OverRate, Peering, Priority, Queue, ReadYourWrites, Reads,
+    RoleSettings,
 };
 use crate::dns::DnsSettings;
 use crate::dns::cache::Limits;

@@ -41,15 +41,27 @@ mod tests {
         assert_eq!(plain.databases["a"].roles.reads, Reads::Off);
         for (lines, what) in [
             ("host = 'x'".to_owned(), "needs servers with roles"),
-            (format!("target = 'replica'\n{hosts}"), "needs servers with roles"),
-            (format!("target = 'any'\n{hosts}"), "needs servers with roles"),
+            (
+                format!("target = 'replica'\n{hosts}"),
+                "needs servers with roles",
+            ),
+            (
+                format!("target = 'any'\n{hosts}"),
+                "needs servers with roles",
+            ),
             (format!("pool_mode = 'session'\n{hosts}"), "session"),
         ] {
             let found = mistakes(&format!("[pools.a]\nreads = 'hint'\n{lines}"));
             assert_eq!(found.len(), 1, "{lines}: {found:?}");
             assert!(found[0].contains(what), "{lines}: {found:?}");
-            assert!(found[0].starts_with("2:") || found[0].contains(":2:"), "{found:?}");
+            assert!(
+                found[0].starts_with("2:") || found[0].contains(":2:"),
+                "{found:?}"
+            );
         }
-        assert_eq!(mistakes(&format!("[pools.a]\nreads = 'all'\n{hosts}")).len(), 1);
+        assert_eq!(
+            mistakes(&format!("[pools.a]\nreads = 'all'\n{hosts}")).len(),
+            1
+        );
     }
 }
