@@ -285,6 +285,10 @@ pub enum Balance {
     RoundRobin,
     /// The first, as long as it can be connected to.
     Disable,
+    /// The one with the fewest connections for its weight.
+    LeastOutstanding,
+    /// Of two that are drawn by weight, the one with fewer.
+    RandomOfTwo,
 }
 
 /// Where a password comes from that changes while pgweir runs.

@@ -311,7 +311,12 @@ words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
 words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
-words!(Balance: RoundRobin = "round-robin", Disable = "disable");
+words!(
+    Balance: RoundRobin = "round-robin",
+    Disable = "disable",
+    LeastOutstanding = "least-outstanding",
+    RandomOfTwo = "random-of-two",
+);
 words!(Priority: Critical = "critical", Normal = "normal", Background = "background");
 words!(FairBy: Nobody = "nobody", User = "user", ApplicationName = "application_name");
 words!(OverRate: Wait = "wait", Refuse = "refuse");

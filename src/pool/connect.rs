@@ -290,6 +290,7 @@ impl Pool {
             let fits = replication != Replication::None
                 || roles::check(endpoints, &member, &mut server).await?;
             if fits {
+                server.count_for(&member.state);
                 break (server, member);
             }
             // It is known now, so that the next attempt passes it over.

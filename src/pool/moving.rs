@@ -94,7 +94,7 @@ impl Pool {
         let info = Arc::new(ServerInfo::of(identity, made, Activity::Active));
         let now = Instant::now();
         let age = arrival.connected.elapsed().unwrap_or(Duration::ZERO);
-        let server = Server::moved(
+        let mut server = Server::moved(
             Stream::Plain(arrival.socket),
             state,
             Arc::clone(&info),
@@ -104,6 +104,9 @@ impl Pool {
             self.generation.load(Ordering::Relaxed),
             Permit::unconditional(&self.budgets),
         );
+        if let Some(member) = member {
+            server.count_for(&member.state);
+        }
         self.servers.enter(&info);
         self.core.lock().adopt();
         Ok(Box::new(server))

@@ -54,6 +54,8 @@ pub struct HostState {
     pub port: u16,
     attempts: Mutex<Attempts>,
     under_way: AtomicU32,
+    /// Connections of pools.
+    open: AtomicU32,
     kind: AtomicU8,
     /// When it was last found to be a primary; 0: never.
     timeline: AtomicU32,
@@ -109,6 +111,7 @@ impl HostState {
                 slots: slots(limits),
             }),
             under_way: AtomicU32::new(0),
+            open: AtomicU32::new(0),
             kind: AtomicU8::new(UNKNOWN),
             timeline: AtomicU32::new(0),
             lag_millis: AtomicU64::new(0),
@@ -160,6 +163,17 @@ impl HostState {
             ended: false,
             _slot: slot,
         })
+    }
+
+    /// A connection to it counts until what this gives is dropped.
+    pub fn count_open(self: &Arc<HostState>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Connections that are open or in the making.
+    pub fn connections(&self) -> u32 {
+        self.open.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)
     }
 
     pub fn standing(&self) -> Standing {
@@ -266,6 +280,16 @@ impl HostState {
             opened: attempts.breaker.opened(),
             connecting: self.under_way.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Open(Arc<HostState>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

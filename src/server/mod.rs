@@ -26,6 +26,7 @@ use crate::session::reported::Reported;
 use crate::session::server::ServerState;
 use crate::worker::Home;
 use connect::{Address, Endpoint, Established};
+use hosts::{HostState, Open};
 
 /// What a server connection is doing, as `SHOW SERVERS` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +182,8 @@ pub struct Server {
     pub generation: u64,
     /// Ends with the connection, whoever drops it.
     permit: Permit,
+    /// It counts where new ones go to the host with the fewest.
+    open: Option<Open>,
 }
 
 impl Server {
@@ -209,6 +212,7 @@ impl Server {
             checked: now,
             generation,
             permit,
+            open: None,
         }
     }
 
@@ -235,7 +239,13 @@ impl Server {
             checked: Instant::now(),
             generation,
             permit,
+            open: None,
         }
+    }
+
+    /// It counts as one of the connections to this host from now on.
+    pub fn count_for(&mut self, host: &Arc<HostState>) {
+        self.open = Some(host.count_open());
     }
 
     /// Closes it, and gives what it was allowed by.
