@@ -26,12 +26,11 @@ pub struct Shard {
     pub cancels: Counter,
     pub pins: Counter,
     pub discards: Counter,
-    /// Reads that went to a replica, and those that did not: because there was none, because none was known to
-    /// have a write of the client's, or because the answer was to be kept in the cache.
+    /// Reads that went to a replica, and those that did not: because there was none, or because none was known
+    /// to have a write of the client's.
     pub reads_replica: Counter,
     pub reads_nowhere: Counter,
     pub reads_own_write: Counter,
-    pub reads_for_cache: Counter,
     /// Whatever else was asked of a pool whose reads go to replicas.
     pub not_reads: Counter,
 }
@@ -127,7 +126,6 @@ totals!(
     reads_replica,
     reads_nowhere,
     reads_own_write,
-    reads_for_cache,
     not_reads,
 );
 

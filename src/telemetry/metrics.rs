@@ -133,12 +133,6 @@ const COUNTERS: &[PoolCounter] = &[
         value: |t| t.reads_own_write,
     },
     PoolCounter {
-        name: "pgweir_reads_for_cache_total",
-        help: "Reads that stayed on the primary because their answers were to be kept.",
-        unit: None,
-        value: |t| t.reads_for_cache,
-    },
-    PoolCounter {
         name: "pgweir_not_reads_total",
         help: "Requests that were not found to be reads, of pools whose reads go to replicas.",
         unit: None,

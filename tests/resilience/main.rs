@@ -4,7 +4,7 @@
 //! * `server`: PostgreSQL that crashes, hangs, is restarted, is full, ends its sessions;
 //! * `wire`: a network that is late, loses, stalls, resets, and cuts at any byte;
 //! * `process`: pgweir that is stopped, has no descriptors left, a full disk, a clock that jumps;
-//! * `replicas`, `routing`: servers with roles, and reads that go to them;
+//! * `replicas`, `routing`, `own_writes`: servers with roles, and reads that go to them;
 //! * `hygiene`: clients that vanish or do not read.
 //!
 //! `PGWEIR_FAULT_ROUNDS` plays what is random or sampled for so much longer; 1 by default.
@@ -14,6 +14,7 @@ mod support;
 
 mod hygiene;
 mod overload;
+mod own_writes;
 mod process;
 mod replicas;
 mod routing;

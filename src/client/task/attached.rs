@@ -261,17 +261,6 @@ impl ClientTask {
         Some(self.release(now, always))
     }
 
-    /// A client that keeps its server goes on there, whatever the server is.
-    fn stay(&mut self) -> Option<Step> {
-        let active = self.active.as_mut()?;
-        if active.x.leash == Leash::None {
-            return None;
-        }
-        active.x.leash = Leash::None;
-        active.x.may_write = true;
-        Some(Step::Again)
-    }
-
     fn note_pin(&mut self, mode: PoolMode) {
         if mode != PoolMode::Session {
             self.pool.shard(self.worker.home()).pins.add(1);

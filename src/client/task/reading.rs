@@ -65,10 +65,6 @@ impl ClientTask {
             return None;
         }
         active.x.leash = Leash::OneRequest;
-        if active.fill.is_some() {
-            self.count_read(|shard| &shard.reads_for_cache);
-            return None;
-        }
         match reads.pool.replica_for(self.must_see()) {
             Ok(()) => Some(Arc::clone(&reads.pool)),
             Err(NoReplica::Nowhere) => {
@@ -114,6 +110,17 @@ impl ClientTask {
         {
             reads.writes.note(self.application(), now);
         }
+    }
+
+    /// A client that keeps its server goes on there, whatever the server is.
+    pub(super) fn stay(&mut self) -> Option<Step> {
+        let active = self.active.as_mut()?;
+        if active.x.leash == Leash::None {
+            return None;
+        }
+        active.x.leash = Leash::None;
+        active.x.may_write = true;
+        Some(Step::Again)
     }
 
     /// Takes a connection that has been got, unless it is to a replica that lacks what the client has written.
