@@ -112,6 +112,35 @@ fn a_write_keeps_a_clients_reads_on_the_primary_and_an_applications_if_wanted() 
 }
 
 #[test]
+fn a_read_only_transaction_that_comes_to_write_has_written() {
+    let mut pair = Pair::start("create table t (a int); insert into t values (0)");
+    let lines = "reads = \"auto\"\nmax_lag = 0";
+    let weir = weir(&pair.primary, &pair.standby, lines);
+    let mut wire = weir.client();
+    pair.wait_for(&mut wire, PORT, "replica");
+    let delay = "alter system set recovery_min_apply_delay = '3s'";
+    assert_eq!(pair.standby.client().query(delay).code(), None);
+    pair.standby.crash();
+    pair.wait_for(&mut wire, PORT, "primary");
+    for sql in [
+        "begin read only",
+        "set transaction read write",
+        "update t set a = 1",
+        "commit",
+    ] {
+        assert_eq!(wire.query(sql).code(), None, "{sql}");
+    }
+    pair.standby.recover();
+    pair.wait_for(&mut weir.client(), PORT, "replica");
+    for _ in 0..20 {
+        assert_eq!(wire.query("select a from t").value(), "1");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    pair.wait_for(&mut wire, PORT, "replica");
+    weir.assert_quiet();
+}
+
+#[test]
 fn after_a_failover_reads_are_made_where_the_writes_are() {
     let pair = Pair::start("create table t (a int); insert into t values (0)");
     let weir = weir(

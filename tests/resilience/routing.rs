@@ -158,6 +158,15 @@ fn a_transaction_that_is_read_only_goes_to_a_replica_as_a_whole() {
     assert_eq!(pair.name(&wire.answer().value()), "replica");
     wire.send(&extended("commit")).unwrap();
     wire.answer();
+    // Who keeps its connection keeps it there, until what it has there is gone.
+    for sql in ["begin read only", "select pg_advisory_lock(7)", "commit"] {
+        assert_eq!(wire.query(sql).code(), None);
+    }
+    assert_eq!(pair.place(&mut wire, PORT), "replica");
+    let refused = wire.query("insert into t values (0)");
+    assert_eq!(refused.code().as_deref(), Some("25006"));
+    wire.query("select pg_advisory_unlock_all()");
+    assert_eq!(pair.place(&mut wire, PORT), "primary");
     // And a session can say so for all of its transactions.
     wire.query("set default_transaction_read_only = on");
     assert_eq!(pair.place(&mut wire, PORT), "replica");
