@@ -115,10 +115,11 @@ impl ClientTask {
     /// A client that keeps its server goes on there, whatever the server is.
     pub(super) fn stay(&mut self) -> Option<Step> {
         let active = self.active.as_mut()?;
-        if active.x.leash == Leash::None {
+        if active.x.leash != Leash::Used {
             return None;
         }
-        active.x.leash = Leash::None;
+        // One request at a time, so that the first one behind the end of the pin is decided about again.
+        active.x.leash = Leash::OneRequest;
         active.x.may_write = true;
         Some(Step::Again)
     }
