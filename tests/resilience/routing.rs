@@ -361,8 +361,9 @@ fn reads_go_on_when_the_replica_dies_and_come_back_to_it() {
     stop.store(true, Ordering::Relaxed);
     for client in crowd {
         let (errors, longest) = client.join().unwrap();
-        // What it was being asked when it died; nobody is cut off, and nobody waits.
-        assert!(errors.len() <= 2, "{errors:?}");
+        // What it was being asked when it died, over one connection after another; nobody is cut off, and
+        // nobody waits.
+        assert!(errors.len() <= 8, "{errors:?}");
         assert!(
             errors
                 .iter()
