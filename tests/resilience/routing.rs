@@ -260,6 +260,8 @@ fn statements_that_are_found_to_be_reads_go_to_a_replica() {
         (answer.code(), pair.name(&answer.value())),
         (None, "primary")
     );
+    // Where tables have been made, the catalogs are read again first.
+    pair.wait_for(&mut wire, PORT, "replica");
     wire.send(&[&read[..], &sync(), &write, &sync(), &read, &sync()].concat())
         .unwrap();
     let answers: Vec<_> = (0..3).map(|_| wire.answer()).collect();
