@@ -94,8 +94,8 @@ impl ClientTask {
     /// else, is told so.
     #[inline]
     pub(super) fn note_write(&mut self) {
-        let writes = |active: &Box<super::Active>| active.x.may_write && active.lender.is_none();
-        if self.active.as_ref().is_some_and(writes) {
+        let active = self.active.as_ref();
+        if active.is_some_and(|active| active.x.may_write && active.lender.is_none()) {
             self.wrote_now();
         }
     }
