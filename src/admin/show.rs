@@ -21,6 +21,7 @@ mod fds;
 mod hosts;
 mod peers;
 mod prepared;
+mod routing;
 mod sockets;
 mod stats;
 
@@ -73,6 +74,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::DnsZones => dns::zones(console),
         Show::Hosts => hosts::hosts(console),
         Show::Channels => channels::channels(console),
+        Show::Routing => routing::routing(console),
         Show::Peers => peers::peers(console),
         Show::PeerPools => peers::pools(console),
         Show::Prepared => prepared::prepared(console),
@@ -168,9 +170,7 @@ fn pools(console: &Console) -> Table {
     let requests = console.cancel_requests();
     let rows = console.pools().all().into_iter().map(|pool| {
         let counts = pool.counts();
-        let own = |server: &&std::sync::Arc<ServerInfo>| {
-            server.database == pool.database && server.user == pool.user
-        };
+        let own = |server: &&std::sync::Arc<ServerInfo>| pool.has(server);
         // Lent to pgweir itself: being checked or cleaned, or asked something.
         let tested = servers.iter().filter(own);
         let tested = tested.filter(|server| server.activity() == Activity::Tested);

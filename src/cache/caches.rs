@@ -12,7 +12,7 @@ use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
-use crate::config::{CacheLimits, Config, Consistency, Database, Invalidation};
+use crate::config::{CacheLimits, Config, Consistency, Database, Invalidation, Reads};
 
 #[derive(Debug)]
 pub struct Caches {
@@ -92,7 +92,7 @@ impl Caches {
     }
 
     /// The cache of a pool, if its database has one: where another pool's answers are remembered,
-    /// this one's writes must be followed. `before` is used again if nothing has changed about it.
+    /// this one's writes must be followed; where reads are told from writes, it says which they are. `before` is used again if nothing has changed about it.
     pub fn of_pool(
         &self,
         config: &Config,
@@ -114,7 +114,10 @@ impl Caches {
                 && other.port == database.port
                 && named.is_none_or(|named| named == dbname)
         });
-        remembering.next()?;
+        // Whether a statement is a read is judged by the same means as whether its answer may be kept.
+        if remembering.next().is_none() && database.roles.reads != Reads::Auto {
+            return None;
+        }
         let place = format!("{dbname} at {host}:{}", database.port);
         let server = format!("{host}:{}", database.port);
         let space = self.space(place, server);

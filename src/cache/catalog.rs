@@ -2,13 +2,14 @@
 //!
 //! * `load` is the SQL that fetches it and the reading of its rows; * `names` finds what a name
 //!   means; * `functions` knows which functions and operators answer the same today and tomorrow;
-//! * `reads` says what an answer depends on, or why it may not be remembered; * `writes` says
-//!   what a statement changes beside what it names.
+//! * `reads` says what an answer depends on, or why it may not be remembered; * `replicas` which
+//!   statements only read; * `writes` says what a statement changes beside what it names.
 
 mod functions;
 mod load;
 mod names;
 mod reads;
+mod replicas;
 mod writes;
 
 use std::collections::{HashMap, HashSet};
@@ -52,6 +53,8 @@ pub struct TableEffects {
 pub struct Verdict {
     pub statements: Vec<StatementVerdict>,
     pub read: Result<ReadPlan, Refusal>,
+    /// It is one statement that only reads, and that a replica can run.
+    pub only_reads: bool,
     pub begins: bool,
 }
 
@@ -122,6 +125,8 @@ struct Relation {
     odd_output: bool,
     /// What a view or a materialized view is made of.
     definition: Option<Facts>,
+    /// Replicas have nothing of it.
+    unlogged: bool,
 }
 
 #[derive(Debug)]
@@ -216,6 +221,8 @@ impl Catalog {
     /// What a text does, and whether its answer may be remembered.
     pub fn judge(&self, facts: &Facts, path: &SearchPath, declared: &Declared) -> Verdict {
         let read = self.read(facts, path, declared);
+        // What may be remembered is a read as well, but for what a replica does not have.
+        let only_reads = self.only_reads(facts, path);
         let statements = facts.statements.iter().map(|statement| {
             let effect = match &statement.says {
                 Says::Nothing => Effect::Nothing,
@@ -245,6 +252,7 @@ impl Catalog {
         Verdict {
             statements: statements.collect(),
             read,
+            only_reads,
             begins: facts.begins,
         }
     }

@@ -23,6 +23,8 @@ pub struct Judged {
     pub harmless: bool,
     pub may_commit: bool,
     pub read: Result<Plan, Refusal>,
+    /// It is one statement that only reads, and that a replica can run.
+    pub only_reads: bool,
     /// See [`Facts::begins`].
     pub begins: bool,
     /// How often it was looked for in vain, for the console.
@@ -82,6 +84,7 @@ impl Judged {
             doings,
             may_commit,
             read,
+            only_reads: verdict.only_reads,
             begins: verdict.begins,
             refused: AtomicU64::new(0),
             worth: Worth::default(),
@@ -109,6 +112,7 @@ impl Judged {
             doings,
             may_commit,
             read: Err(Refusal::NoCatalog),
+            only_reads: false,
             begins: facts.begins,
             refused: AtomicU64::new(0),
             worth: Worth::default(),
@@ -131,6 +135,7 @@ impl Judged {
                 Ok(_) => Err(Refusal::NoCatalog),
                 Err(refusal) => Err(refusal.clone()),
             },
+            only_reads: false,
             begins: self.begins,
             refused: AtomicU64::new(0),
             worth: Worth::default(),
@@ -145,6 +150,7 @@ impl Judged {
             harmless: false,
             may_commit: true,
             read: Err(Refusal::TooLong),
+            only_reads: false,
             begins: false,
             refused: AtomicU64::new(0),
             worth: Worth::default(),

@@ -376,6 +376,7 @@ impl Entry {
             pool: self.pool,
             permit: self.permit,
             own_timeouts: self.own_timeouts,
+            wrote_at: None,
             server: None,
             unread: Vec::new(),
         }

@@ -17,6 +17,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::info::{ClientInfo, Clock, Control, Now, State};
 use crate::channels::Ears;
@@ -45,6 +46,7 @@ mod end;
 mod io_steps;
 mod moving;
 mod queued;
+mod reading;
 mod shared;
 mod timeouts;
 
@@ -94,6 +96,8 @@ pub struct ClientTask {
     ears: Option<Box<Ears>>,
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
+    /// When its last write was over, at the latest, where its reads may go to replicas.
+    wrote_at: Option<Instant>,
     /// Taken away when it moves.
     permit: Option<Permit>,
     /// Others can wake it.
@@ -131,6 +135,7 @@ impl ClientTask {
             active: None,
             ears: None,
             own_timeouts: client.own_timeouts,
+            wrote_at: client.wrote_at,
             permit: Some(client.permit),
             introduced: false,
             done: false,
@@ -281,15 +286,20 @@ impl ClientTask {
     }
 
     fn step_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
-        match self.pool.take(ticket) {
+        match self.lender().take(ticket) {
             Granted::Server(server) => {
-                if !self.pool.is_lost(&server) {
-                    return self.attach(server, now);
+                if !self.lender().is_lost(&server) {
+                    return self.attach_or_go_on(server, cx, now);
                 }
                 // Nothing was sent, so another one does as well.
-                self.pool.discard(server, "server closed the connection");
+                let lender = self.lender();
+                lender.discard(server, "server closed the connection");
                 self.set_detached(now);
                 return Step::Again;
+            }
+            Granted::Failed if self.is_lent() => {
+                self.count_read(|shard| &shard.reads_nowhere);
+                return self.checkout_from(None, cx, now);
             }
             Granted::Failed => {
                 self.drop_fill();
@@ -313,7 +323,7 @@ impl ClientTask {
         if (urgent || self.may_move())
             && let Poll::Ready(Err(error)) = self.flush_down(cx)
         {
-            self.pool.cancel_wait(ticket, self.worker.home());
+            self.lender().cancel_wait(ticket, self.worker.home());
             self.drop_fill();
             self.set_detached(now);
             return Step::end(End::from_write(error));
@@ -323,7 +333,7 @@ impl ClientTask {
             Poll::Ready(Ok(Fill::Bytes)) => Step::Again,
             Poll::Ready(Ok(Fill::Full)) => Step::Wait,
             Poll::Ready(gone) => {
-                self.pool.cancel_wait(ticket, self.worker.home());
+                self.lender().cancel_wait(ticket, self.worker.home());
                 self.drop_fill();
                 self.set_detached(now);
                 Step::end(gone.map_or_else(End::from_read, |_| End::Eof))
@@ -345,7 +355,7 @@ impl ClientTask {
         if expired && !(killed || cancelled) && self.notify_waiting(now) {
             return Some(Step::Again);
         }
-        self.pool.cancel_wait(ticket, self.worker.home());
+        self.lender().cancel_wait(ticket, self.worker.home());
         self.drop_fill();
         self.set_detached(now);
         if killed {
@@ -367,12 +377,14 @@ impl ClientTask {
 
     fn attach(&mut self, mut server: Box<Server>, now: Now) -> Step {
         if server.move_to(self.worker.home()).is_err() {
-            self.pool.discard(server, "cannot be moved to its worker");
+            self.lender()
+                .discard(server, "cannot be moved to its worker");
             self.set_detached(now);
             return Step::Again;
         }
         let Some(active) = self.active.as_mut() else {
-            self.pool.release(server, self.worker.home(), now.instant);
+            self.lender()
+                .release(server, self.worker.home(), now.instant);
             return Step::Idle;
         };
         let shard = self.pool.shard(self.worker.home());

@@ -28,6 +28,30 @@ pub enum Target {
     PreferReplica,
 }
 
+/// Which reads of a pool with a primary go to replicas. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reads {
+    /// None.
+    Off,
+    /// Those that say so in a comment.
+    Hint,
+    /// Transactions that have declared to be read-only.
+    Transaction,
+    /// Statements outside of a transaction that are found to be reads.
+    Auto,
+}
+
+/// Whose writes a read that goes to a replica must find there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadYourWrites {
+    /// Nobody's.
+    Off,
+    /// Those that the same client has made.
+    Client,
+    /// Those of all clients of the pool with the same application name.
+    Application,
+}
+
 /// One of several servers, with its own port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
@@ -47,6 +71,8 @@ pub struct RoleSettings {
     pub probe_interval: Duration,
     /// A replica further behind than that gets no new reads; zero: never mind.
     pub max_lag: Duration,
+    pub reads: Reads,
+    pub read_your_writes: ReadYourWrites,
 }
 
 impl Database {

@@ -39,7 +39,7 @@ pub use front::{
     Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, Login, ServerTls, SslMode,
     StartupRules, TlsProtocols,
 };
-pub use hosts::{HostLimits, Placed, Role, RoleSettings, Target};
+pub use hosts::{HostLimits, Placed, ReadYourWrites, Reads, Role, RoleSettings, Target};
 pub use outside::{Nowhere, Outside, System};
 pub use peers::{Peer, PeerId, Peering};
 pub use queue::{Class, FairBy, OverRate, Priority, Queue};
@@ -298,6 +298,10 @@ pub enum Balance {
     RoundRobin,
     /// The first, as long as it can be connected to.
     Disable,
+    /// The one with the fewest connections for its weight.
+    LeastOutstanding,
+    /// Of two that are drawn by weight, the one with fewer.
+    RandomOfTwo,
 }
 
 /// Where a password comes from that changes while pgweir runs.

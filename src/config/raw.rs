@@ -20,7 +20,8 @@ use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
     AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
-    OverRate, PoolMode, Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
+    OverRate, PoolMode, Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy,
+    SslMode, Target,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
@@ -299,6 +300,8 @@ pub(super) struct PoolOwn {
     pub target: Option<Target>,
     pub probe_interval: Option<Interval>,
     pub max_lag: Option<Interval>,
+    pub reads: Option<Reads>,
+    pub read_your_writes: Option<ReadYourWrites>,
     pub dbname: Option<String>,
     pub user: Option<String>,
     pub password: Option<SecretSource>,

@@ -387,6 +387,10 @@ pub(super) const POOL_OWN_KEYS: &[NamedKey<Database>] = &[
     }),
     named("probe_interval", |d| seconds(d.roles.probe_interval)),
     named("max_lag", |d| seconds(d.roles.max_lag)),
+    named("reads", |d| d.roles.reads.as_str().to_owned()),
+    named("read_your_writes", |d| {
+        d.roles.read_your_writes.as_str().to_owned()
+    }),
     named("dbname", |d| text(&d.dbname)),
     named("user", |d| text(&d.user)),
     named("password_command", |d| match &d.password_source {

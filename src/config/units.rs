@@ -12,7 +12,8 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 use super::{
     AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
-    OverRate, PoolMode, Priority, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
+    OverRate, PoolMode, Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy,
+    SslMode, Target,
 };
 
 /// Longest duration accepted, a century: far from where adding it to a clock could overflow.
@@ -86,6 +87,8 @@ deserialize_scalars!(
     OverRate,
     Role,
     Target,
+    Reads,
+    ReadYourWrites,
     LogStyle,
     Facility,
     SslMode,
@@ -311,7 +314,12 @@ words!(SessionStatePolicy: Pin = "pin", Reject = "reject", Allow = "allow");
 words!(Consistency: Bounded = "bounded", Strict = "strict");
 words!(RowSecurity: Refuse = "refuse", Key = "key");
 words!(Invalidation: Ttl = "ttl", Notify = "notify", Replication = "replication");
-words!(Balance: RoundRobin = "round-robin", Disable = "disable");
+words!(
+    Balance: RoundRobin = "round-robin",
+    Disable = "disable",
+    LeastOutstanding = "least-outstanding",
+    RandomOfTwo = "random-of-two",
+);
 words!(Priority: Critical = "critical", Normal = "normal", Background = "background");
 words!(FairBy: Nobody = "nobody", User = "user", ApplicationName = "application_name");
 words!(OverRate: Wait = "wait", Refuse = "refuse");
@@ -322,6 +330,8 @@ words!(
     Replica = "replica",
     PreferReplica = "prefer-replica",
 );
+words!(Reads: Off = "off", Hint = "hint", Transaction = "transaction", Auto = "auto");
+words!(ReadYourWrites: Off = "off", Client = "client", Application = "application");
 words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",

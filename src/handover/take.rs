@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_bytes::ByteBuf;
 use tokio::io::AsyncWriteExt as _;
@@ -346,6 +346,8 @@ impl Taker {
                     .adopt(&config, &database, &client.database, &client.user),
                 info,
                 pool,
+                // It may have written just before it moved.
+                wrote_at: Some(Instant::now()),
                 server,
                 unread: client.unread.into_vec(),
             },

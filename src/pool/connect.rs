@@ -289,6 +289,7 @@ impl Pool {
                 user: Arc::clone(&self.user),
                 host: member.endpoint.host.clone(),
                 replication,
+                reads: self.is_for_reads(),
             };
             let info = ServerInfo::new(identity, &established);
             let endpoint = Arc::clone(&member.endpoint);
@@ -297,6 +298,7 @@ impl Pool {
             let fits = replication != Replication::None
                 || roles::check(endpoints, &member, &mut server).await?;
             if fits {
+                server.count_for(&member.state);
                 break (server, member);
             }
             // It is known now, so that the next attempt passes it over.

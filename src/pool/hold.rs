@@ -19,6 +19,9 @@ impl Pool {
         } else if hold.is_none() {
             self.connect_more();
         }
+        if let Some(reads) = self.reads() {
+            reads.pool.hold(hold);
+        }
     }
 
     /// Whether no connection is to be made.
@@ -34,23 +37,30 @@ impl Pool {
             self.close_idle(|_, _| true, 0, "pause mode");
         }
         let counts = self.counts();
-        counts.lent + counts.connecting == 0 && (!paused || counts.idle == 0)
+        let quiet = counts.lent + counts.connecting == 0 && (!paused || counts.idle == 0);
+        quiet && self.reads().is_none_or(|reads| reads.pool.is_quiet())
     }
 
     /// Whether connections that are to be closed are still open (after RECONNECT).
     pub fn is_closing(&self) -> bool {
         let servers = self.servers.all();
-        servers.iter().any(|s| s.is_closing() && self.has(s))
+        let closing = servers.iter().any(|s| s.is_closing() && self.has(s));
+        closing || self.reads().is_some_and(|reads| reads.pool.is_closing())
     }
 
     /// Whether the connection is one of this pool's.
-    pub(super) fn has(&self, server: &crate::server::ServerInfo) -> bool {
-        server.database == self.database && server.user == self.user
+    pub fn has(&self, server: &crate::server::ServerInfo) -> bool {
+        server.database == self.database
+            && server.user == self.user
+            && server.reads == self.is_for_reads()
     }
 
     /// Closes what is idle; what is lent is closed with its client.
     pub fn kill(&self) {
         self.close_idle(|_, _| true, 0, "admin forced disconnect");
         self.channels.close();
+        if let Some(reads) = self.reads() {
+            reads.pool.kill();
+        }
     }
 }

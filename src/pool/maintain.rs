@@ -41,6 +41,9 @@ pub async fn run(pools: Arc<Pools>, clock: Clock) {
 
 impl Pool {
     fn tick(self: &Arc<Pool>, sweep: bool) {
+        if let Some(reads) = self.reads() {
+            reads.pool.tick(sweep);
+        }
         self.tend_cache();
         self.tend_roles();
         if sweep {

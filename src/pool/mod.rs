@@ -14,6 +14,7 @@ pub mod moving;
 pub mod overload;
 pub mod own;
 pub mod rate;
+pub mod reads;
 pub mod recycle;
 pub mod registry;
 mod roles;
@@ -31,6 +32,7 @@ use parking_lot::Mutex;
 
 use self::budget::Budget;
 use self::core::{Core, Counts, Granted, Ticket};
+use self::reads::Reads;
 use self::settings::PoolSettings;
 use self::stats::{Shard, Totals};
 use crate::channels::Channels;
@@ -134,7 +136,8 @@ pub struct Pool {
     pub database: Arc<str>,
     /// The user on the server.
     pub user: Arc<str>,
-    pub statements: Registry,
+    /// Those of its reads, too: a statement means the same on either server.
+    pub statements: Arc<Registry>,
     settings: ArcSwap<PoolSettings>,
     endpoints: ArcSwap<Endpoints>,
     core: Mutex<Core<Box<Server>, Waker>>,
@@ -158,11 +161,25 @@ pub struct Pool {
     /// Which of its servers served when it was last looked at.
     serving: AtomicU64,
     channels: Arc<Channels>,
+    place: Place,
+}
+
+/// What a pool is to others of its database and user.
+enum Place {
+    /// It is what clients belong to, and may have another one for reads.
+    Main(ArcSwapOption<Reads>),
+    /// It is the one that reads go to.
+    Reads,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pool({}.{})", self.database, self.user)
+        let reads = if self.is_for_reads() {
+            " on replicas"
+        } else {
+            ""
+        };
+        write!(f, "Pool({}.{}{reads})", self.database, self.user)
     }
 }
 
@@ -177,19 +194,26 @@ pub struct NewPool {
     pub budgets: Arc<[Arc<Budget>]>,
     pub servers: registry::ServerList,
     pub shared: Arc<Shared>,
+    /// It is for the reads of a pool that has these statements.
+    pub reads_of: Option<Arc<Registry>>,
 }
 
 impl Pool {
     pub fn new(new: NewPool) -> Arc<Pool> {
+        let place = match &new.reads_of {
+            None => Place::Main(ArcSwapOption::empty()),
+            Some(_) => Place::Reads,
+        };
+        let (first, memory) = (new.shared.first_statement(), &new.shared.memory);
+        let statements = new
+            .reads_of
+            .unwrap_or_else(|| Arc::new(Registry::numbered_from(first, Arc::clone(memory))));
         // Control is a home, too.
         let homes = new.shared.workers + 1;
         Arc::new(Pool {
             database: new.database,
             user: new.user,
-            statements: Registry::numbered_from(
-                new.shared.first_statement(),
-                Arc::clone(&new.shared.memory),
-            ),
+            statements,
             core: Mutex::new(Core::new(new.settings.limits, homes)),
             settings: ArcSwap::from_pointee(new.settings),
             endpoints: ArcSwap::from_pointee(new.endpoints),
@@ -207,6 +231,7 @@ impl Pool {
             unused_since: Mutex::default(),
             serving: AtomicU64::new(0),
             channels: Arc::default(),
+            place,
         })
     }
 
@@ -367,6 +392,9 @@ impl Pool {
             .filter(|s| self.has(s))
             .for_each(|s| s.set_closing());
         self.close_idle(|_, _| true, 0, "obsolete connection");
+        if let Some(reads) = self.reads() {
+            reads.pool.reconnect();
+        }
     }
 
     /// Its database is gone: no connection is reused, and nobody waits any longer.
@@ -376,6 +404,9 @@ impl Pool {
         let mut waiting = self.core.lock().fail_waiters();
         waiting.extend(self.core.lock().fail_places());
         waiting.into_iter().for_each(Waker::wake);
+        if let Some(reads) = self.reads() {
+            reads.pool.close();
+        }
     }
 
     /// Takes note whether it is used; how long it has not been.
@@ -423,11 +454,17 @@ impl Pool {
     }
 
     pub fn set_passwords(&self, passwords: Option<Arc<Passwords>>) {
+        if let Some(reads) = self.reads() {
+            reads.pool.set_passwords(passwords.clone());
+        }
         self.passwords.store(passwords);
     }
 
     /// What a client's login has proved can be used for the server, too.
     pub fn offer_credentials(&self, offered: Credentials) {
+        if let Some(reads) = self.reads() {
+            reads.pool.offer_credentials(offered.clone());
+        }
         let mut credentials = self.credentials.lock();
         // A password that we know is good for every method; keys from a login only for SCRAM.
         let better = !matches!(

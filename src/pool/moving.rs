@@ -54,6 +54,9 @@ impl Pool {
     /// Closes what nobody uses, but leaves so many connections in all.
     pub fn close_unused(&self, keep: usize, why: &'static str) {
         self.close_idle(|_, _| true, keep, why);
+        if let Some(reads) = self.reads() {
+            reads.pool.close_unused(keep, why);
+        }
     }
 
     /// Takes in a connection that counts as lent. It is there, whatever the limits say.
@@ -78,6 +81,7 @@ impl Pool {
             user: Arc::clone(&self.user),
             host: arrival.host,
             replication: Replication::None,
+            reads: false,
         };
         let made = Made {
             peer: arrival.peer,
@@ -90,7 +94,7 @@ impl Pool {
         let info = Arc::new(ServerInfo::of(identity, made, Activity::Active));
         let now = Instant::now();
         let age = arrival.connected.elapsed().unwrap_or(Duration::ZERO);
-        let server = Server::moved(
+        let mut server = Server::moved(
             Stream::Plain(arrival.socket),
             state,
             Arc::clone(&info),
@@ -100,6 +104,9 @@ impl Pool {
             self.generation.load(Ordering::Relaxed),
             Permit::unconditional(&self.budgets),
         );
+        if let Some(member) = member {
+            server.count_for(&member.state);
+        }
         self.servers.enter(&info);
         self.core.lock().adopt();
         Ok(Box::new(server))

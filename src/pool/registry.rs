@@ -23,6 +23,7 @@ use crate::server::hosts::{HostRow, Hosts};
 use crate::server::password::Passwords;
 
 pub mod pausing;
+mod reading;
 
 use pausing::Holds;
 
@@ -172,7 +173,9 @@ impl Pools {
             user: server_user,
             servers: self.servers.clone(),
             shared: Arc::clone(&self.shared),
+            reads_of: None,
         });
+        pool.set_reads(inner.new_reads(database, &pool, &self.servers));
         inner.pools.insert(key, Arc::clone(&pool));
         if let hold @ Some(_) = inner.holds.of(name) {
             pool.hold(hold);
@@ -291,6 +294,7 @@ impl Pools {
             pool.offer_credentials(inner.credentials(&database, &pool.user));
             pool.set_passwords(inner.passwords(&database, &pool.user));
             pool.apply(settings, inner.endpoints(&database), moved);
+            inner.apply_reads(&database, &pool, &self.servers, moved);
         }
         drop(inner);
         self.shared

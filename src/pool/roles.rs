@@ -15,7 +15,7 @@ use crate::server::auth::Credentials;
 use crate::server::connect::{self, ConnectError, LoginRequest};
 use crate::server::dialogue::DialogueError;
 use crate::server::endpoints::{Endpoints, Member};
-use crate::server::hosts::Watch;
+use crate::server::hosts::{Standing, Watch};
 use crate::server::password::Passwords;
 use crate::server::role::{self, Found};
 use crate::server::{Identity, Server, ServerInfo};
@@ -39,10 +39,11 @@ pub(super) async fn check(
     }
     let lost = |why: String| ConnectError::Lost(std::io::Error::other(why));
     let limit = Some(member.endpoint.connect_timeout).filter(|limit| !limit.is_zero());
+    let sent = Instant::now();
     let asked = timeout(limit.unwrap_or(Duration::MAX), ask(server)).await;
     let found = asked.map_err(|_| lost("the server does not say what it is".to_owned()))?;
     let found = found.map_err(|error| lost(error.to_string()))?;
-    endpoints.learn(member, found);
+    endpoints.learn(member, found, sent);
     let fits = endpoints.serves(member);
     if !fits {
         let standing = member.state.standing().label();
@@ -73,6 +74,11 @@ impl Pool {
         let serving = endpoints.serving();
         if self.serving.swap(serving, Ordering::Relaxed) != serving {
             self.leave_others(&endpoints);
+            if self.is_for_reads() && !endpoints.any_serves(|_| true) {
+                // The primary is there for those who wait.
+                let wakers = self.core.lock().fail_waiters();
+                wakers.into_iter().for_each(std::task::Waker::wake);
+            }
             // Those who wait may have waited for this.
             self.health.lock().retry_now(Instant::now());
             self.connect_more();
@@ -87,7 +93,9 @@ impl Pool {
             let Some(member) = endpoints.of(&server.host, &server.peer) else {
                 continue;
             };
-            if endpoints.is_replaced(member) {
+            let down = member.state.standing() == Standing::Down;
+            // The primary takes the place of a replica that is down.
+            if endpoints.is_replaced(member) || (down && self.is_for_reads()) {
                 server.forsake();
             } else if !endpoints.may_serve(member) {
                 server.set_closing();
@@ -158,6 +166,7 @@ impl Login {
             user: Arc::clone(user),
             host: member.endpoint.host.clone(),
             replication: Replication::None,
+            reads: false,
         };
         let info = ServerInfo::new(identity, &established);
         // It is nobody's connection, and no limit is for it.
@@ -187,10 +196,12 @@ impl Watcher {
             };
             let limit = interval.max(SHORTEST_LIMIT);
             let had_connection = self.connection.is_some();
+            // Before the question is: a connection may have to be made first.
+            let sent = Instant::now();
             match timeout(limit, self.ask()).await {
                 Ok(Ok(found)) => {
                     self.misses = 0;
-                    endpoints.learn(&self.member, found);
+                    endpoints.learn(&self.member, found, sent);
                 }
                 Ok(Err(Silence::Refused(error))) => {
                     // It lives, and is what it was, as far as anybody can tell.

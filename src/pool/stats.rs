@@ -26,6 +26,13 @@ pub struct Shard {
     pub cancels: Counter,
     pub pins: Counter,
     pub discards: Counter,
+    /// Reads that went to a replica, and those that did not: because there was none, or because none was known
+    /// to have a write of the client's.
+    pub reads_replica: Counter,
+    pub reads_nowhere: Counter,
+    pub reads_own_write: Counter,
+    /// Whatever else was asked of a pool whose reads go to replicas.
+    pub not_reads: Counter,
 }
 
 /// A number that only grows. One writer at a time, so no read-modify-write instruction is needed;
@@ -116,6 +123,10 @@ totals!(
     cancels,
     pins,
     discards,
+    reads_replica,
+    reads_nowhere,
+    reads_own_write,
+    not_reads,
 );
 
 impl Totals {

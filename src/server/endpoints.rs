@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connect::{self, Address, ConnectError, Endpoint, Established, LoginRequest};
 use super::hosts::{HostState, Standing};
@@ -81,10 +81,25 @@ impl Endpoints {
     /// All that may serve, in the order in which they are to be tried now.
     fn in_order(&self) -> Vec<&Arc<Member>> {
         let mut fit: Vec<_> = self.all().filter(|member| self.may_serve(member)).collect();
-        if self.choice.balance == Balance::RoundRobin && fit.len() > 1 {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let first = whose(&fit, turn);
-            fit.rotate_left(first);
+        if self.choice.balance == Balance::Disable || fit.len() < 2 {
+            return fit;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = match self.choice.balance {
+            Balance::RandomOfTwo => whose(&fit, scattered(turn)),
+            _ => whose(&fit, turn),
+        };
+        fit.rotate_left(first);
+        match self.choice.balance {
+            // Equals keep the order of their turns.
+            Balance::LeastOutstanding => fit.sort_by(|a, b| a.load().total_cmp(&b.load())),
+            Balance::RandomOfTwo => {
+                let other = 1 + whose(&fit[1..], scattered(!turn));
+                if fit[other].load() < fit[0].load() {
+                    fit.swap(0, other);
+                }
+            }
+            Balance::RoundRobin | Balance::Disable => {}
         }
         fit
     }
@@ -116,14 +131,26 @@ impl Endpoints {
 
     // === roles ===
 
-    /// Takes note of what a server has answered.
-    pub fn learn(&self, member: &Member, found: Found) {
+    /// Takes note of what a server has answered to a question that was sent at `sent`.
+    pub fn learn(&self, member: &Member, found: Found, sent: Instant) {
         if let Found::Primary { written, .. } = found {
             member.state.set_written(written);
         }
         let primary = self.all().find(|member| self.is_primary(member));
         let written = primary.map_or(0, |primary| primary.state.written());
-        member.state.found(found, written);
+        member.state.found(found, written, sent);
+    }
+
+    /// Whether a replica has everything that was written on the primary before `since` was over.
+    pub fn has_seen(&self, replica: &Member, since: Instant) -> bool {
+        let primary = self.all().find(|member| self.is_primary(member));
+        let seen = primary.and_then(|primary| primary.state.seen_by(&replica.state));
+        seen.is_some_and(|seen| seen > since)
+    }
+
+    /// Whether there is a server that connections go to, of those for which `fits` holds.
+    pub fn any_serves(&self, fits: impl Fn(&Member) -> bool) -> bool {
+        self.all().any(|member| self.serves(member) && fits(member))
     }
 
     /// Whether new connections may go to it, or it may turn out so.
@@ -199,6 +226,11 @@ impl Endpoints {
 }
 
 impl Member {
+    /// Connections for its weight.
+    fn load(&self) -> f64 {
+        f64::from(self.state.connections()) / f64::from(self.weight.max(1))
+    }
+
     /// With `left` servers to try, this one included.
     async fn connect(
         &self,
@@ -219,6 +251,16 @@ impl Member {
             Err(error) => Err(attempt.failed(error)),
         }
     }
+}
+
+/// A number that looks like chance (the finalizer of SplitMix64): nobody is to be surprised, only spread.
+fn scattered(turn: usize) -> usize {
+    let mut mixed = (turn as u64)
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) as usize
 }
 
 /// Where the `turn`th connection goes: each has as many turns as its weight.

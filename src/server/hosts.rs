@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::breaker::{Admission, Breaker, State};
 use super::connect::ConnectError;
 use super::role::{Found, History};
+use super::seen::{Replayed, Said};
 use crate::config::{Host, HostLimits};
 
 /// What a server is.
@@ -53,6 +54,8 @@ pub struct HostState {
     pub port: u16,
     attempts: Mutex<Attempts>,
     under_way: AtomicU32,
+    /// Connections of pools.
+    open: AtomicU32,
     kind: AtomicU8,
     /// When it was last found to be a primary; 0: never.
     timeline: AtomicU32,
@@ -60,6 +63,10 @@ pub struct HostState {
     written: AtomicU64,
     lag_millis: AtomicU64,
     history: Mutex<History>,
+    /// As a primary.
+    said: Mutex<Said>,
+    /// As a replica.
+    replayed: Mutex<Option<Replayed>>,
     watched: AtomicBool,
 }
 
@@ -104,11 +111,14 @@ impl HostState {
                 slots: slots(limits),
             }),
             under_way: AtomicU32::new(0),
+            open: AtomicU32::new(0),
             kind: AtomicU8::new(UNKNOWN),
             timeline: AtomicU32::new(0),
             lag_millis: AtomicU64::new(0),
             written: AtomicU64::new(0),
             history: Mutex::default(),
+            said: Mutex::default(),
+            replayed: Mutex::default(),
             watched: AtomicBool::new(false),
         }
     }
@@ -155,6 +165,17 @@ impl HostState {
         })
     }
 
+    /// A connection to it counts until what this gives is dropped.
+    pub fn count_open(self: &Arc<HostState>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Connections that are open or in the making.
+    pub fn connections(&self) -> u32 {
+        self.open.load(Ordering::Relaxed) + self.under_way.load(Ordering::Relaxed)
+    }
+
     pub fn standing(&self) -> Standing {
         match self.kind.load(Ordering::Relaxed) {
             DOWN => Standing::Down,
@@ -182,8 +203,30 @@ impl HostState {
         self.written.store(position, Ordering::Relaxed);
     }
 
-    /// Takes note of what it has answered, where a primary had written up to `written` (0: nobody knows).
-    pub fn found(&self, found: Found, written: u64) {
+    /// The moment before which all writes of this primary are on `replica` for sure, if there is one.
+    pub fn seen_by(&self, replica: &HostState) -> Option<Instant> {
+        let replayed = (*replica.replayed.lock())?;
+        self.said.lock().seen_by(replayed)
+    }
+
+    /// Takes note of what it has answered to a question that was sent at `sent`, where a primary had written up
+    /// to `written` (0: nobody knows).
+    pub fn found(&self, found: Found, written: u64, sent: Instant) {
+        match found {
+            Found::Primary {
+                timeline, inserted, ..
+            } => {
+                *self.replayed.lock() = None;
+                self.said.lock().note(timeline, sent, inserted);
+            }
+            Found::Replica {
+                replayed, timeline, ..
+            } => {
+                let replayed = replayed.zip(timeline);
+                *self.replayed.lock() =
+                    replayed.map(|(position, timeline)| Replayed { position, timeline });
+            }
+        }
         let standing = found.standing(written, &mut self.history.lock(), Instant::now());
         self.learn(standing);
     }
@@ -237,6 +280,16 @@ impl HostState {
             opened: attempts.breaker.opened(),
             connecting: self.under_way.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Open(Arc<HostState>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod hosts;
 pub mod password;
 pub mod role;
+pub mod seen;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use crate::session::reported::Reported;
 use crate::session::server::ServerState;
 use crate::worker::Home;
 use connect::{Address, Endpoint, Established};
+use hosts::{HostState, Open};
 
 /// What a server connection is doing, as `SHOW SERVERS` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct ServerInfo {
     pub local: Address,
     pub tls: bool,
     pub replication: Replication,
+    /// One of those that a pool has for reads, beside the ones to its primary.
+    pub reads: bool,
     pub backend_pid: i32,
     /// Of its socket.
     pub fd: i32,
@@ -182,6 +186,8 @@ pub struct Server {
     pub generation: u64,
     /// Ends with the connection, whoever drops it.
     permit: Permit,
+    /// It counts where new ones go to the host with the fewest.
+    open: Option<Open>,
 }
 
 impl Server {
@@ -210,6 +216,7 @@ impl Server {
             checked: now,
             generation,
             permit,
+            open: None,
         }
     }
 
@@ -236,7 +243,13 @@ impl Server {
             checked: Instant::now(),
             generation,
             permit,
+            open: None,
         }
+    }
+
+    /// It counts as one of the connections to this host from now on.
+    pub fn count_for(&mut self, host: &Arc<HostState>) {
+        self.open = Some(host.count_open());
     }
 
     /// Closes it, and gives what it was allowed by.
@@ -273,6 +286,7 @@ pub struct Identity {
     pub user: Arc<str>,
     pub host: Host,
     pub replication: Replication,
+    pub reads: bool,
 }
 
 /// How a connection was made.
@@ -312,6 +326,7 @@ impl ServerInfo {
             fd: made.fd,
             connected: made.connected,
             replication: identity.replication,
+            reads: identity.reads,
             activity: AtomicU8::new(activity as u8),
             client: AtomicU64::new(0),
             prepared: AtomicU64::new(0),

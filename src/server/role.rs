@@ -8,8 +8,9 @@ use super::dialogue::Row;
 use super::hosts::Standing;
 
 /// Asks for everything in one row. Of a primary: where it writes, and the file of that, whose name begins
-/// with the timeline. Of a replica: how far it has replayed, whether that is all that it has received, and
-/// how old the last transaction is that it has replayed. Everybody may ask.
+/// with the timeline; where it inserts. Of a replica: how far it has replayed, whether that is all that it has
+/// received, how old the last transaction is that it has replayed, and the timeline of its last restart point.
+/// Everybody may ask.
 pub const QUESTION: &str = "\
     SELECT r.in_recovery, \
     CASE WHEN r.in_recovery THEN pg_catalog.pg_last_wal_replay_lsn() \
@@ -19,7 +20,9 @@ pub const QUESTION: &str = "\
     CASE WHEN r.in_recovery THEN \
     pg_catalog.pg_last_wal_receive_lsn() OPERATOR(pg_catalog.<=) pg_catalog.pg_last_wal_replay_lsn() END, \
     CASE WHEN r.in_recovery THEN pg_catalog.date_part('epoch', \
-    pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp()) END \
+    pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.pg_last_xact_replay_timestamp()) END, \
+    CASE WHEN NOT r.in_recovery THEN pg_catalog.pg_current_wal_insert_lsn() END, \
+    CASE WHEN r.in_recovery THEN (SELECT c.timeline_id FROM pg_catalog.pg_control_checkpoint() AS c) END \
     FROM pg_catalog.pg_is_in_recovery() AS r (in_recovery)";
 
 /// The answer.
@@ -29,6 +32,8 @@ pub enum Found {
         timeline: u32,
         /// Position in the write-ahead log, in bytes.
         written: u64,
+        /// Where the next record goes, at least as far.
+        inserted: u64,
     },
     Replica {
         /// `None`: nothing yet.
@@ -37,6 +42,8 @@ pub enum Found {
         caught_up: bool,
         /// Of the last transaction that it has replayed; `None`: it has replayed none.
         age: Option<Duration>,
+        /// Of its last restart point.
+        timeline: Option<u32>,
     },
 }
 
@@ -51,6 +58,7 @@ pub fn read(rows: &[Row]) -> Option<Found> {
         "f" => Some(Found::Primary {
             written: position(text(1)?)?,
             timeline: u32::from_str_radix(text(2)?.get(..8)?, 16).ok()?,
+            inserted: position(text(5)?)?,
         }),
         "t" => Some(Found::Replica {
             replayed: text(1).and_then(position),
@@ -60,6 +68,7 @@ pub fn read(rows: &[Row]) -> Option<Found> {
                 // Clocks differ.
                 Duration::try_from_secs_f64(seconds.max(0.0)).ok()
             }),
+            timeline: text(6).and_then(|timeline| timeline.parse().ok()),
         }),
         _ => None,
     }
@@ -115,6 +124,7 @@ impl Found {
                 replayed,
                 caught_up,
                 age,
+                ..
             } => {
                 let has_all = match written {
                     0 => caught_up,
@@ -132,7 +142,7 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn row(values: [Option<&str>; 5]) -> Vec<Row> {
+    fn row(values: [Option<&str>; 7]) -> Vec<Row> {
         let row = values.map(|value| value.map(|text| text.as_bytes().to_vec()));
         vec![row.to_vec()]
     }
@@ -140,13 +150,23 @@ mod tests {
     #[test]
     fn both_kinds_of_answers_are_read() {
         let file = Some("0000000A00000016000000B3");
-        let primary = read(&row([Some("f"), Some("16/B374D848"), file, None, None]));
+        let inserts = Some("16/B374D900");
+        let primary = read(&row([
+            Some("f"),
+            Some("16/B374D848"),
+            file,
+            None,
+            None,
+            inserts,
+            None,
+        ]));
         let written = 0x16_B374_D848;
         assert_eq!(
             primary,
             Some(Found::Primary {
                 timeline: 10,
-                written
+                written,
+                inserted: 0x16_B374_D900,
             })
         );
         let replica = read(&row([
@@ -155,15 +175,19 @@ mod tests {
             None,
             Some("f"),
             Some("1.5"),
+            None,
+            Some("10"),
         ]));
         let expected = Found::Replica {
             replayed: Some(16),
             caught_up: false,
             age: Some(Duration::from_millis(1500)),
+            timeline: Some(10),
         };
         assert_eq!(replica, Some(expected));
-        assert_eq!(read(&row([Some("x"), None, None, None, None])), None);
-        assert_eq!(read(&row([Some("f"), Some("1"), None, None, None])), None);
+        let odd = |first, second| read(&row([first, second, None, None, None, None, None]));
+        assert_eq!(odd(Some("x"), None), None);
+        assert_eq!(odd(Some("f"), Some("1")), None);
         assert_eq!(read(&[]), None);
     }
 
@@ -173,6 +197,7 @@ mod tests {
             replayed: Some(replayed),
             caught_up,
             age: Some(Duration::from_secs(100)),
+            timeline: Some(1),
         };
         let now = Instant::now();
         let mut history = History::default();

@@ -136,10 +136,10 @@ impl ClientState {
     pub fn remove_statement(&mut self, name: &[u8]) {
         if name.is_empty() {
             self.unnamed = None;
-        } else if let Some(statements) = &mut self.statements {
-            if let Some(removed) = statements.remove(name) {
-                self.lighten(name, &removed);
-            }
+        } else if let Some(statements) = &mut self.statements
+            && let Some(removed) = statements.remove(name)
+        {
+            self.lighten(name, &removed);
         }
     }
 

@@ -52,6 +52,19 @@ pub enum ChannelChange {
     Unlisten(Option<String>),
 }
 
+/// How far a link goes. One that was made for a read ends behind it, so that what comes next is looked at
+/// before it is known where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leash {
+    /// As far as the client likes.
+    #[default]
+    None,
+    /// One request, and if that begins a block, the block.
+    OneRequest,
+    /// That request has been sent on.
+    Used,
+}
+
 /// Counters that the shell takes over into its statistics.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Tally {
@@ -73,6 +86,9 @@ pub struct Exchange {
     /// Open portals whose execution does something to the session.
     pub portals: Vec<(Box<[u8]>, Arc<Statement>)>,
     pub group: Group,
+    pub leash: Leash,
+    /// What is asked here may write, as far as reads elsewhere must know of it.
+    pub may_write: bool,
     /// Nothing may be sent before the settings' replay is answered.
     pub hold: bool,
     /// A Flush was sent, and nothing after it.
@@ -166,6 +182,8 @@ impl Exchange {
             down: Lane::new(down),
             portals: Vec::new(),
             group: Group::default(),
+            leash: Leash::None,
+            may_write: false,
             hold: false,
             flushed: false,
             copies_ended: 0,
@@ -196,6 +214,8 @@ impl Exchange {
         self.group.bytes.clear();
         self.group.open = false;
         self.group.suppress = 0;
+        self.leash = Leash::None;
+        self.may_write = false;
         self.hold = false;
         self.flushed = false;
         self.copies_ended = 0;

@@ -6,8 +6,9 @@
 //! ([`link`]): [`upstream`] turns the client's messages into what this server must see, after
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
-//! [`failure`]. [`channels`] deals with `LISTEN`. [`lane`] holds the bytes, [`backlog`] the answers that are still owed. [`portable`] is
-//! all of it for another process.
+//! [`failure`]. [`channels`] deals with `LISTEN`. [`lane`] holds the bytes, [`backlog`] the answers that are still
+//! owed. [`unit`] is what one request runs, `leash` ends a link behind one, [`memory`] says what a client may have
+//! kept for it, and [`portable`] is all of it for another process.
 
 pub mod backlog;
 pub mod buffer;
@@ -19,6 +20,7 @@ pub mod effects;
 pub mod failure;
 pub mod held;
 pub mod lane;
+mod leash;
 pub mod link;
 pub mod memory;
 pub mod pins;
@@ -31,4 +33,5 @@ pub mod settle;
 pub mod special;
 pub mod statement;
 pub mod tracking;
+pub mod unit;
 pub mod upstream;

@@ -189,6 +189,12 @@ fn result_key(entries: &[Setting]) -> Box<[u8]> {
 fn allows_cache(entries: &[Setting]) -> bool {
     let setting = entries.iter().find(|e| &*e.name == "pgweir.cache");
     let Some(setting) = setting else { return true };
+    let value = last_word(setting);
+    !matches!(&*value, "off" | "false" | "no" | "0" | "f" | "n")
+}
+
+/// The value of a setting that is one word or number, in lower case.
+fn last_word(setting: &Setting) -> String {
     // The last word or constant is the value.
     let is_part = |c: char| !c.is_alphanumeric();
     let words = setting.replay.to_ascii_lowercase();
@@ -199,7 +205,7 @@ fn allows_cache(entries: &[Setting]) -> bool {
         [.., value] => value,
         [] => "",
     };
-    !matches!(value, "off" | "false" | "no" | "0" | "f" | "n")
+    value.to_owned()
 }
 
 impl Settings {
@@ -245,6 +251,12 @@ impl Settings {
         let entries = self.entries();
         let at = entries.binary_search_by(|e| (*e.name).cmp(name)).ok()?;
         Some(&entries[at])
+    }
+
+    /// Whether a setting of the kind that is on or off is set to on.
+    pub fn is_on(&self, name: &str) -> bool {
+        let value = self.get(name).map(last_word);
+        value.is_some_and(|value| matches!(&*value, "on" | "true" | "yes" | "1" | "t" | "y"))
     }
 
     /// The set with `name` set by `replay`.

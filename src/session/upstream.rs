@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::backlog::{Closed, Expect, Naming};
-use super::link::Link;
+use super::link::{Leash, Link};
 use super::memory;
 use super::server::Copy;
 use super::special::is_unsettling;
@@ -93,9 +93,16 @@ impl Link<'_> {
             if !self.x.group.open && self.settle_settings() {
                 continue;
             }
+            if self.x.leash != Leash::None && self.is_at_its_end(header) {
+                return Ok(Progress::Held);
+            }
             self.x.flushed = false;
+            let before = self.x.up.unscanned().len();
             if !self.request(header)? {
                 return Ok(Progress::Starved);
+            }
+            if self.x.leash == Leash::OneRequest && self.x.up.unscanned().len() < before {
+                self.x.leash = Leash::Used;
             }
         }
     }
@@ -126,6 +133,9 @@ impl Link<'_> {
     /// The group is sent again: its bytes go back to where they came from.
     fn begin_retry(&mut self) {
         self.x.retry = false;
+        if self.x.leash == Leash::Used {
+            self.x.leash = Leash::OneRequest;
+        }
         let bytes = std::mem::take(&mut self.x.group.bytes);
         self.x.up.unread(&bytes);
         // A second failure of the same kind is the client's to see.

@@ -10,7 +10,7 @@
 //! * `plain` is the fast pass that dismisses ordinary texts;
 //! * `classify` splits a text into statements and says what each does, with `calls` for the
 //!   functions, `set` for the forms of `SET`, `literal` for constants;
-//! * `datetime` finds constants like `'now'`.
+//! * `datetime` finds constants like `'now'`; `begins` reads the modes of a `BEGIN`.
 //!
 //! # What a text does not show
 //!
@@ -25,6 +25,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+mod begins;
 mod calls;
 mod channel;
 mod classify;
@@ -35,6 +36,7 @@ mod plain;
 mod set;
 mod statement;
 
+pub use begins::{Begins, begins};
 pub use channel::{ChannelName, Listening, lone_listening, may_listen};
 pub use classify::classify;
 pub use datetime::{may_be_datetime, mentions_datetime_word, names_datetime};

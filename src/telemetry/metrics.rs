@@ -115,6 +115,30 @@ const COUNTERS: &[PoolCounter] = &[
         unit: None,
         value: |t| t.discards,
     },
+    PoolCounter {
+        name: "pgweir_reads_to_replicas_total",
+        help: "Reads that went to a replica.",
+        unit: None,
+        value: |t| t.reads_replica,
+    },
+    PoolCounter {
+        name: "pgweir_reads_without_replica_total",
+        help: "Reads that stayed on the primary because no replica was there.",
+        unit: None,
+        value: |t| t.reads_nowhere,
+    },
+    PoolCounter {
+        name: "pgweir_reads_of_own_writes_total",
+        help: "Reads that stayed on the primary because no replica was known to have what had been written.",
+        unit: None,
+        value: |t| t.reads_own_write,
+    },
+    PoolCounter {
+        name: "pgweir_not_reads_total",
+        help: "Requests that were not found to be reads, of pools whose reads go to replicas.",
+        unit: None,
+        value: |t| t.not_reads,
+    },
 ];
 
 /// Times, which a pool counts in microseconds. Prometheus wants seconds with fractions, and the

@@ -4,7 +4,8 @@
 //! * `server`: PostgreSQL that crashes, hangs, is restarted, is full, ends its sessions;
 //! * `wire`: a network that is late, loses, stalls, resets, and cuts at any byte;
 //! * `process`: pgweir that is stopped, has no descriptors left, a full disk, a clock that jumps;
-//! * `hygiene`: clients that vanish or do not read;
+//! * `replicas`, `routing`, `own_writes`: servers with roles, and reads that go to them;
+//! * `hygiene`: clients that vanish or do not read, or have too much kept;
 //! * `availability`: one fault after the other, and what part of the requests was served.
 //!
 //! `PGWEIR_FAULT_ROUNDS` plays what is random or sampled for so much longer; 1 by default.
@@ -15,8 +16,10 @@ mod support;
 mod availability;
 mod hygiene;
 mod overload;
+mod own_writes;
 mod process;
 mod replicas;
+mod routing;
 mod server;
 mod wire;
 

@@ -12,6 +12,10 @@ pub enum Hint {
     Cache { ttl: Option<Duration> },
     /// `/* pgweir: no-cache */`.
     NoCache,
+    /// `/* pgweir: replica */`: a read that may go to a replica.
+    Replica,
+    /// `/* pgweir: primary */`: a read that must not.
+    Primary,
 }
 
 /// The hint at the very beginning of the text, if there is one.
@@ -22,6 +26,8 @@ pub fn leading_hint(text: &[u8]) -> Option<Hint> {
     let mut words = inside.strip_prefix("pgweir:")?.split_ascii_whitespace();
     let hint = match words.next()? {
         "no-cache" => Hint::NoCache,
+        "replica" => Hint::Replica,
+        "primary" => Hint::Primary,
         "cache" => Hint::Cache {
             ttl: match words.next() {
                 None => None,

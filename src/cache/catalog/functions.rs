@@ -186,7 +186,30 @@ const HARMLESS: &[&str] = &[
     "pgweir_cache_notify",
 ];
 
+/// STABLE functions of the server that a replica refuses to run, or answers of itself.
+const OF_THE_PRIMARY: &[&str] = &["pg_current_xact_id", "pg_my_temp_schema", "txid_current"];
+
 impl Functions {
+    /// Whether nothing that is called can write, or do anything else that a VOLATILE function does.
+    pub(super) fn only_read(&self, mentions: &Mentions) -> bool {
+        let calls = mentions.calls.iter().all(|call| {
+            !OF_THE_PRIMARY.contains(&&*call.name.name)
+                && self
+                    .candidates(call)
+                    .all(|f| f.volatility < Volatility::Volatile)
+        });
+        let by_column = mentions.identifiers.iter().all(|name| {
+            let named = self.by_name.get(&name.name).into_iter().flatten();
+            let mut called = named.filter(|f| f.by_column);
+            called.all(|f| f.volatility < Volatility::Volatile)
+        });
+        let mut operators = mentions
+            .operators
+            .iter()
+            .filter_map(|o| self.operators.get(o));
+        calls && by_column && operators.all(|v| *v < Volatility::Volatile)
+    }
+
     /// Functions that a call may mean.
     fn candidates<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Function> + 'a {
         let named = self

@@ -175,6 +175,7 @@ impl Catalog {
             row_security: row.flag(5),
             odd_output: row.flag(6),
             definition: row.text(7).map(|sql| analyse(sql.as_bytes(), true)),
+            unlogged: row.flag(8),
         };
         let same_name = self.by_name.entry(relation.name.clone()).or_default();
         same_name.push(relation.oid);

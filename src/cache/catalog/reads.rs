@@ -187,7 +187,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn check_type(&self, name: &Name) -> Result<(), Refusal> {
+    pub(super) fn check_type(&self, name: &Name) -> Result<(), Refusal> {
         let of_name = self.types.get(&name.name).into_iter().flatten();
         let mut of_name = of_name
             .filter(|(schema, _)| name.schema.as_ref().is_none_or(|wanted| wanted == schema));

@@ -50,11 +50,12 @@ impl ClientTask {
         active.x.up.drop_pending();
         active.x.down.drop_unread();
         if let Some(server) = self.unlink(self.context.clock.now()) {
+            let lender = self.lender();
             match fate {
-                Fate::Discard(why) => self.pool.discard(server, why),
+                Fate::Discard(why) => lender.discard(server, why),
                 // What it holds for this client must not be the next one's.
-                Fate::Recycle(work) if unsure => self.pool.recycle(server, work.max(Work::Reset)),
-                Fate::Recycle(work) => self.pool.recycle(server, work),
+                Fate::Recycle(work) if unsure => lender.recycle(server, work.max(Work::Reset)),
+                Fate::Recycle(work) => lender.recycle(server, work),
             }
         }
         self.state.pins = Default::default();

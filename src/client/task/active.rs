@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{cached, channels, shared, timeouts};
 use crate::cache::key::Key;
+use crate::pool::Pool;
 use crate::pool::core::Ticket;
 use crate::pool::settings::PoolSettings;
 use crate::server::Server;
@@ -19,6 +20,8 @@ const UP_BUFFER: usize = 16 * 1024;
 pub struct Active {
     pub(super) x: Exchange,
     pub(super) phase: Phase,
+    /// Whose server connection it has, had last, or waits for, where that is not its own pool.
+    pub(super) lender: Option<Arc<Pool>>,
     /// The pool's settings as they were when the transaction began; `None` while idle.
     pub(super) settings: Option<Arc<PoolSettings>>,
     /// When the present wait or transaction began ([`Now::micros`]).
@@ -67,6 +70,7 @@ impl Default for Active {
             // What the server says is read into a buffer that the client gets with it.
             x: Exchange::new(UP_BUFFER, 0),
             phase: Phase::Detached,
+            lender: None,
             settings: None,
             began: None,
             statement_began: None,
@@ -88,6 +92,7 @@ impl Active {
     pub fn clear(&mut self) {
         self.x.clear();
         self.phase = Phase::Detached;
+        self.lender = None;
         self.settings = None;
         self.began = None;
         self.statement_began = None;

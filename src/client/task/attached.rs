@@ -10,7 +10,7 @@ use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
-use crate::session::link::Link;
+use crate::session::link::{Leash, Link};
 use crate::session::upstream::Progress;
 
 /// Runs `$body` with a [`Link`] named `$link` of an attached client; gives `None` if it is not
@@ -137,6 +137,7 @@ impl ClientTask {
                 ))
             }
             _ => {
+                self.note_write();
                 self.hold_until_told();
                 self.settle_fill(now);
                 self.next_of_pipeline(now);
@@ -212,7 +213,10 @@ impl ClientTask {
             }
             return self.statement_mode_violation();
         }
-        if !active.x.up.unscanned().is_empty() && !self.leaves_to_listen() {
+        if !active.x.up.unscanned().is_empty()
+            && active.x.leash != Leash::Used
+            && !self.leaves_to_listen()
+        {
             // The rest of a large request is on its way.
             return None;
         }
@@ -256,7 +260,7 @@ impl ClientTask {
         if keeps {
             self.note_pin(mode);
             self.set_idle_deadline(now);
-            return self.leave_if_asked();
+            return self.leave_if_asked().or_else(|| self.stay());
         }
         Some(self.release(now, always))
     }
@@ -284,16 +288,19 @@ impl ClientTask {
         let Some(server) = self.unlink(now) else {
             return Step::Again;
         };
+        let lender = self.lender();
         if reset {
-            self.pool.recycle(server, Work::Reset);
+            lender.recycle(server, Work::Reset);
         } else {
-            self.pool.release(server, home, now.instant);
+            lender.release(server, home, now.instant);
         }
         Step::Again
     }
 
     /// Client and server go separate ways; the client is detached.
     pub(super) fn unlink(&mut self, now: Now) -> Option<Box<crate::server::Server>> {
+        // What was under way may be committed yet, or have been.
+        self.note_write();
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
@@ -314,7 +321,7 @@ impl ClientTask {
                 Some(server)
             }
             Phase::Waiting(ticket) => {
-                self.pool.cancel_wait(ticket, self.worker.home());
+                self.lender().cancel_wait(ticket, self.worker.home());
                 None
             }
             Phase::Detached
@@ -374,7 +381,7 @@ impl ClientTask {
 
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
         let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
-        self.pool.forget_answers();
+        self.lender().forget_answers();
         tracing::info!(pool = ?self.pool, client = self.info.id, error = ?error, last_words = ?words,
             "server connection lost");
         match words {

@@ -23,7 +23,8 @@ impl ClientTask {
                 Phase::Attached(server) => server.state.only_reads,
                 _ => false,
             });
-        only_reads && self.is_at_rest_in_block() && self.look_in_block(now)
+        // What is remembered may be newer than what a replica shows.
+        only_reads && !self.is_lent() && self.is_at_rest_in_block() && self.look_in_block(now)
     }
 
     /// Everything so far is answered, and nothing that was set in the block would have to be undone.

@@ -136,28 +136,26 @@ impl ClientTask {
             return;
         };
         let session = self.pool.settings().mode == PoolMode::Session;
+        let lender = self.lender();
         if self.state.pins.contains(pins::Pin::Forever) {
             // DISCARD ALL ends nothing of that: a loaded library, a dblink connection.
-            self.pool
-                .discard(server, "session state that cannot be reset");
+            lender.discard(server, "session state that cannot be reset");
         } else if unsent {
             // The server has a part of a message.
-            self.pool
-                .discard(server, "client left in the middle of a message");
+            lender.discard(server, "client left in the middle of a message");
         } else if !server.state.backlog.is_empty() || server.state.skipping {
             if session || unsure || !self.state.pins.is_empty() {
-                self.pool
-                    .discard(server, "client left in the middle of a query");
+                lender.discard(server, "client left in the middle of a query");
             } else {
-                self.pool.recycle(server, Work::Cancel);
+                lender.recycle(server, Work::Cancel);
             }
         } else if session || unsure || !self.state.pins.is_empty() {
-            self.pool.recycle(server, Work::Reset);
+            lender.recycle(server, Work::Reset);
         } else if server.state.status != b'I' {
-            self.pool.recycle(server, Work::RollBack);
+            lender.recycle(server, Work::RollBack);
         } else {
             let home = self.worker.home();
-            self.pool.release(server, home, now.instant);
+            lender.release(server, home, now.instant);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::session::client::ClientState;
 use crate::session::settings::Settings;
 use crate::{client::info::ClientInfo, config::Timeouts};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// All that a client is, apart from where it runs.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct ClientParts {
     pub permit: Permit,
     /// Of the user that it has logged in as, where the pool is another user's.
     pub own_timeouts: Option<Arc<Timeouts>>,
+    /// When its last write was over, at the latest, as far as its reads must see it.
+    pub wrote_at: Option<Instant>,
     /// Lent to it by the pool, and in no transaction.
     pub server: Option<Box<Server>>,
     /// What it has sent and nobody has looked at.
@@ -92,7 +95,8 @@ impl ClientTask {
                 Phase::Detached | Phase::Waiting(_) => true,
                 Phase::Attached(server) => {
                     let quiet = server.state.is_idle() && !server.is_being_cancelled();
-                    quiet && active.began.is_none()
+                    // One to a replica is no pool's that the other process knows.
+                    quiet && active.began.is_none() && active.lender.is_none()
                 }
                 Phase::Joined(_) | Phase::Looking(_) | Phase::Listening(_) | Phase::Throttled => {
                     false
@@ -117,6 +121,7 @@ impl ClientTask {
             pool: Arc::clone(&self.pool),
             permit,
             own_timeouts: self.own_timeouts.take(),
+            wrote_at: self.wrote_at,
             server,
             unread: unread.unwrap_or_default(),
         });

@@ -1,10 +1,12 @@
 //! Asking for a server connection, and waiting until one may be asked for.
 
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::{Control, Now};
+use crate::pool::Pool;
 use crate::pool::core::Checkout;
 use crate::pool::core::fair::Turned;
 use crate::pool::overload;
@@ -16,6 +18,17 @@ impl ClientTask {
         if self.pool.is_closed() {
             return Step::end(End::DatabaseGone);
         }
+        let lender = self.way();
+        self.checkout_from(lender, cx, now)
+    }
+
+    /// Asks for a connection of this pool, or of its own.
+    pub(super) fn checkout_from(
+        &mut self,
+        lender: Option<Arc<Pool>>,
+        cx: &mut Context<'_>,
+        now: Now,
+    ) -> Step {
         let settings = self.pool.settings_now();
         let ask = settings.overload.as_ref().and_then(|overload| {
             let limit = self.limit(|t| t.query_wait);
@@ -24,22 +37,24 @@ impl ClientTask {
         let home = self.worker.home();
         let wanted = &self.state.settings;
         let waker = cx.waker();
-        let checkout = self
-            .pool
-            .checkout(home, now.instant, waker, wanted, ask.as_ref());
+        let pool = lender.as_ref().unwrap_or(&self.pool);
+        let checkout = pool.checkout(home, now.instant, waker, wanted, ask.as_ref());
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;
         };
         active.paid = false;
         active.began = Some(now.micros);
         active.settings = Some(settings);
+        active.lender = lender;
         match checkout {
-            Ok(Checkout::Ready(server)) => self.attach(server, now),
+            Ok(Checkout::Ready(server)) => self.attach_or_go_on(server, cx, now),
             Ok(Checkout::Wait(ticket)) => {
                 active.phase = Phase::Waiting(ticket);
                 self.set_wait_deadline(now);
                 self.watch_while_waiting(cx, now, ticket)
             }
+            // Where reads have no room, there may be some on the primary.
+            Ok(Checkout::Refused) | Err(_) if self.is_lent() => self.checkout_from(None, cx, now),
             Ok(Checkout::Refused) => {
                 let limit = self.pool.settings().limits.max_queue;
                 self.turn_away(&format!(
@@ -64,7 +79,7 @@ impl ClientTask {
     }
 
     /// The name that it has given when it logged in.
-    fn application(&self) -> &str {
+    pub(super) fn application(&self) -> &str {
         self.info.application_name.as_deref().unwrap_or_default()
     }
 

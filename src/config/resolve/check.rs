@@ -1,6 +1,7 @@
 //! Combinations that cannot work, found before anything is opened.
 
 mod cache;
+mod reads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -316,6 +317,7 @@ impl Checks<'_, '_> {
     fn pool(&mut self, pool: &Database) {
         let name = pool.name.as_str();
         self.cache(pool);
+        self.reads(pool);
         if RESERVED.contains(&name) {
             self.problems.add(
                 &["pools", name],

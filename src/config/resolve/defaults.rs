@@ -15,7 +15,8 @@ use crate::config::{
 
 use crate::config::tls::TlsChoice;
 use crate::config::{
-    Balance, FairBy, HostLimits, OverRate, Peering, Priority, Queue, RoleSettings,
+    Balance, FairBy, HostLimits, OverRate, Peering, Priority, Queue, ReadYourWrites, Reads,
+    RoleSettings,
 };
 use crate::dns::DnsSettings;
 use crate::dns::cache::Limits;
@@ -177,6 +178,8 @@ fn database() -> Database {
             target: None,
             probe_interval: seconds(1),
             max_lag: seconds(10),
+            reads: Reads::Off,
+            read_your_writes: ReadYourWrites::Client,
         },
         dbname: None,
         user: None,

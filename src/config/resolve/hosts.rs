@@ -86,6 +86,8 @@ fn roles(roles: &mut RoleSettings, own: &raw::PoolOwn) {
     roles.target = own.target.or(roles.target);
     set(&mut roles.probe_interval, own.probe_interval);
     set(&mut roles.max_lag, own.max_lag);
+    set(&mut roles.reads, own.reads);
+    set(&mut roles.read_your_writes, own.read_your_writes);
 }
 
 #[cfg(test)]

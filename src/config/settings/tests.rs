@@ -150,6 +150,7 @@ const VALUES: &[&str] = &[
     "'local7'",
     "'disable'",
     "'primary'",
+    "'any'",
     "[{ host = 'x' }]",
     "'AES256'",
     "'TLS_AES_128_GCM_SHA256'",
@@ -159,6 +160,8 @@ const VALUES: &[&str] = &[
     "'refuse'",
     "'background'",
     "'pin'",
+    "'auto'",
+    "'application'",
 ];
 
 #[test]
@@ -174,6 +177,8 @@ fn every_key_sets_its_own_setting_and_no_other() {
         (("server_tls", "key_file"), "'key'"),
         (("pools.a", "user"), "'forced'"),
         (("pools.a", "password"), "'secret'"),
+        // Reads can go elsewhere only from there.
+        (("pools.a", "target"), "'primary'"),
         (("pools.x", "port"), "1"),
         (("users.u", "password"), "'secret'"),
         (("users.u", "max_queries_per_second"), "9"),

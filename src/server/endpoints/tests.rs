@@ -71,6 +71,82 @@ fn turns_are_by_weight() {
     assert_eq!(order, ["ab", "ab", "ab", "ba", "ab"]);
 }
 
+/// How connections that stay open are spread.
+fn spread(balance: Balance, weights: [u32; 3], connections: usize) -> [u32; 3] {
+    let all = [0, 1, 2].map(|n| member(["a", "b", "c"][n], Role::Auto, weights[n]));
+    let endpoints = Endpoints::new(all.to_vec(), choice(balance, Target::Any));
+    let open: Vec<_> = (0..connections)
+        .map(|_| endpoints.in_order()[0].state.count_open())
+        .collect();
+    let counts = [0, 1, 2].map(|n: usize| all[n].state.connections());
+    drop(open);
+    assert!(all.iter().all(|member| member.state.connections() == 0));
+    counts
+}
+
+#[test]
+fn the_one_with_the_fewest_connections_for_its_weight_gets_the_next() {
+    assert_eq!(spread(Balance::LeastOutstanding, [1, 1, 1], 30), [10; 3]);
+    assert_eq!(
+        spread(Balance::LeastOutstanding, [1, 2, 3], 60),
+        [10, 20, 30]
+    );
+    // Who has fewer, for whatever reason, catches up.
+    let all = ["a", "b"].map(|name| member(name, Role::Auto, 1));
+    let endpoints = Endpoints::new(all.to_vec(), choice(Balance::LeastOutstanding, Target::Any));
+    let _open: Vec<_> = (0..5).map(|_| all[0].state.count_open()).collect();
+    assert_eq!(names(&endpoints), "ba");
+    assert_eq!(names(&endpoints), "ba");
+}
+
+#[test]
+fn of_two_that_are_drawn_the_one_with_fewer_connections_gets_the_next() {
+    let counts = spread(Balance::RandomOfTwo, [1, 1, 1], 300);
+    assert!(counts.iter().all(|n| (85..=115).contains(n)), "{counts:?}");
+    let counts = spread(Balance::RandomOfTwo, [1, 1, 4], 600);
+    assert!(counts[2] > 250, "{counts:?}");
+    // Of two, both are drawn.
+    let all = ["a", "b"].map(|name| member(name, Role::Auto, 1));
+    let endpoints = Endpoints::new(all.to_vec(), choice(Balance::RandomOfTwo, Target::Any));
+    let _open = all[0].state.count_open();
+    assert!((0..20).all(|_| names(&endpoints) == "ba"));
+}
+
+#[test]
+fn a_replica_has_seen_what_it_has_replayed_of_its_primary() {
+    use crate::server::role::Found;
+    let endpoints = three(Target::Replica, [PRIMARY, REPLICA, REPLICA]);
+    let all: Vec<_> = endpoints.all().cloned().collect();
+    let start = std::time::Instant::now();
+    let at = |n| start + Duration::from_secs(n);
+    let primary = |inserted, timeline| Found::Primary {
+        timeline,
+        written: inserted,
+        inserted,
+    };
+    let replica = |position, timeline| Found::Replica {
+        replayed: Some(position),
+        caught_up: true,
+        age: None,
+        timeline: Some(timeline),
+    };
+    endpoints.learn(&all[0], primary(100, 1), at(2));
+    assert!(!endpoints.has_seen(&all[1], at(1)), "it has said nothing");
+    endpoints.learn(&all[1], replica(100, 1), at(2));
+    endpoints.learn(&all[2], replica(99, 1), at(2));
+    assert!(endpoints.has_seen(&all[1], at(1)));
+    assert!(
+        !endpoints.has_seen(&all[1], at(2)),
+        "the question was not later"
+    );
+    assert!(!endpoints.has_seen(&all[2], at(1)));
+    // One that was behind is promoted: nothing that was seen before counts.
+    endpoints.learn(&all[2], primary(99, 2), at(3));
+    assert!(!endpoints.has_seen(&all[1], at(1)), "it has not come along");
+    endpoints.learn(&all[1], replica(100, 2), at(4));
+    assert!(endpoints.has_seen(&all[1], at(2)));
+}
+
 #[test]
 fn each_target_has_its_servers() {
     let found = [REPLICA, PRIMARY, BEHIND];
