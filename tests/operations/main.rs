@@ -4,6 +4,7 @@
 mod support;
 
 mod abstract_sockets;
+mod alerts;
 mod console;
 mod dns;
 mod http;
