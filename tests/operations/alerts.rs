@@ -24,7 +24,9 @@ fn words(text: &str, beginning: &str) -> BTreeSet<String> {
 
 fn alerts() -> Vec<String> {
     let rules = read("deploy/prometheus/rules.yml");
-    let names = rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: "));
+    let names = rules
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("- alert: "));
     names.map(str::to_owned).collect()
 }
 
@@ -67,9 +69,19 @@ fn alerts_are_about_metrics_that_there_are() {
         assert!(sources.contains(&format!("\"{name}\"")), "{name}");
     }
     // Values of labels, too.
-    for reason in ["queue", "user_queue", "expected_wait", "client_limit", "half_open", "memory"] {
+    for reason in [
+        "queue",
+        "user_queue",
+        "expected_wait",
+        "client_limit",
+        "half_open",
+        "memory",
+    ] {
         let label = format!("\"{reason}\"");
-        assert!(read("src/telemetry/refusals.rs").contains(&label), "{reason}");
+        assert!(
+            read("src/telemetry/refusals.rs").contains(&label),
+            "{reason}"
+        );
     }
 }
 
@@ -78,7 +90,10 @@ fn alerts_are_about_metrics_that_there_are() {
 fn prometheus_fires_each_alert_when_it_must() {
     for (what, file) in [("check", "rules.yml"), ("test", "rules_test.yml")] {
         let path = repository("deploy/prometheus").join(file);
-        let run = Command::new("promtool").args([what, "rules"]).arg(path).output();
+        let run = Command::new("promtool")
+            .args([what, "rules"])
+            .arg(path)
+            .output();
         let output = match run {
             Ok(output) => output,
             Err(error) if error.kind() == ErrorKind::NotFound => return,
