@@ -9,12 +9,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::admin::console::Console;
 use crate::client::cancels::Cancels;
 use crate::client::directory::Directory;
 use crate::client::elsewhere::Turns;
+use crate::client::hashing::Hashing;
 use crate::client::info::Clock;
 use crate::client::login::{self, ClientLimits, Door, Gate};
 use crate::client::task::{ClientParts, Surroundings};
@@ -308,7 +309,7 @@ fn build(
             users: Users::default(),
             surroundings,
             draining: AtomicBool::new(false),
-            hashing: Arc::new(Semaphore::new(hashing())),
+            hashing: Hashing::new(hashing()),
             turns: Turns::default(),
             mock_key,
             limits: ClientLimits::new(config.max_client_conn),

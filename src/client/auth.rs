@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 
 use crate::auth::md5;
 use crate::auth::scram::{self, ITERATIONS, Mechanism, ScramError, ScramKeys, ScramVerifier};
 use crate::auth::secret::Secret;
 use crate::client::elsewhere::{Judge, Turns};
+use crate::client::hashing::Hashing;
 use crate::config::AuthType;
 use crate::net::stream::Stream;
 use crate::protocol::frame::{self, HEADER};
@@ -40,7 +40,7 @@ pub struct AuthRequest<'a> {
     /// For the salts of users that do not exist; random, the same all the process's life.
     pub mock_key: &'a [u8; 32],
     /// Bounds how many passwords are hashed at once.
-    pub hashing: &'a Arc<Semaphore>,
+    pub hashing: &'a Hashing,
     /// For `Ldap` and `Pam`.
     pub judge: Option<&'a Judge>,
     /// Bounds how many are asked about elsewhere at once.
@@ -160,14 +160,9 @@ async fn cleartext(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Pro
     })
 }
 
-/// Hashes on a thread of its own, and not too many at once.
 async fn fits(request: &AuthRequest<'_>, verifier: ScramVerifier, password: String) -> bool {
-    let Ok(_permit) = request.hashing.acquire().await else {
-        return false;
-    };
-    tokio::task::spawn_blocking(move || verifier.fits(&password))
-        .await
-        .unwrap_or(false)
+    let hash = move || verifier.fits(&password);
+    request.hashing.run(hash).await.unwrap_or(false)
 }
 
 async fn md5_password(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Proof, AuthError> {
@@ -247,18 +242,12 @@ async fn verifier(request: &AuthRequest<'_>) -> Result<ScramVerifier, AuthError>
         }
         // The caller has turned passwords into verifiers; here it would cost time on this thread.
         Some(Secret::Plain(password)) => {
-            let _permit = request
-                .hashing
-                .acquire()
-                .await
-                .map_err(|_| AuthError::Protocol("shutting down"))?;
             let (password, mut salt) = (Arc::clone(password), [0; 16]);
             aws_lc_rs::rand::fill(&mut salt)
                 .map_err(|_| AuthError::Protocol("no random numbers"))?;
             let derive = move || ScramVerifier::derive(&password, &salt, ITERATIONS);
-            tokio::task::spawn_blocking(derive)
-                .await
-                .map_err(|_| AuthError::Protocol("shutting down"))
+            let derived = request.hashing.run(derive).await;
+            derived.ok_or(AuthError::Protocol("shutting down"))
         }
         // An MD5 hash is no use for SCRAM.
         Some(Secret::Md5(_)) | None => Ok(ScramVerifier::mock(request.user, request.mock_key)),

@@ -11,12 +11,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cancels::Cancels;
 use super::directory::Directory;
 use super::elsewhere::Turns;
+use super::hashing::Hashing;
 use super::info::ClientInfo;
 use super::startup::{self, Opening};
 use super::task::{ClientParts, Surroundings};
@@ -80,8 +81,7 @@ pub struct Door {
     pub surroundings: Arc<Surroundings>,
     /// No new logins: the process is shutting down.
     pub draining: AtomicBool,
-    /// Bounds password hashing.
-    pub hashing: Arc<Semaphore>,
+    pub hashing: Hashing,
     /// Bounds questions to those who judge passwords elsewhere.
     pub turns: Turns,
     /// For the salts of users that do not exist.

@@ -7,6 +7,7 @@ pub mod cancel_key;
 pub mod cancels;
 pub mod directory;
 pub mod elsewhere;
+pub mod hashing;
 pub mod info;
 pub mod login;
 pub mod replication;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
+use super::hashing::Hashing;
 use crate::auth::scram::ScramVerifier;
 use crate::auth::secret::Secret;
 use crate::config::{AuthType, Config, Database};
@@ -87,7 +87,7 @@ impl Users {
         secret: Option<Secret>,
         iterations: NonZeroU32,
         mock_key: &[u8; 32],
-        hashing: &Semaphore,
+        hashing: &Hashing,
     ) -> Option<Secret> {
         let password = match secret {
             Some(Secret::Plain(password)) if auth_type == AuthType::ScramSha256 => password,
@@ -99,11 +99,10 @@ impl Users {
         {
             return Some(derived.clone());
         }
-        let _permit = hashing.acquire().await.ok()?;
         let salt = ScramVerifier::own_salt(user, mock_key);
         let from = Arc::clone(&password);
         let derive = move || ScramVerifier::derive(&from, &salt, iterations);
-        let verifier = tokio::task::spawn_blocking(derive).await.ok()?;
+        let verifier = hashing.run(derive).await?;
         let derived = Secret::Scram(verifier.to_string().into());
         let mut all = self.derived.lock();
         if all.len() >= REMEMBERED {
