@@ -59,7 +59,6 @@ impl ClientTask {
         let active = self.active.as_mut()?;
         active.x.may_write = !is_read;
         let reads = self.pool.reads()?;
-        let active = self.active.as_mut()?;
         if !is_read {
             self.count_read(|shard| &shard.not_reads);
             return None;
