@@ -52,7 +52,7 @@ impl Pair {
     }
 
     pub fn wait_for(&self, wire: &mut Wire, sql: &str, expected: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.place(wire, sql) != expected {
             assert!(Instant::now() < deadline, "{sql} never came to {expected}");
             thread::sleep(Duration::from_millis(20));
