@@ -59,8 +59,10 @@ pub(in crate::app) fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
-    door.set.lock().clear();
-    apply_config(door, set_log, new)
+    let mut set = door.set.lock();
+    let notes = apply_config(door, set_log, new)?;
+    set.clear();
+    Ok(notes)
 }
 
 pub(super) fn apply_config(
