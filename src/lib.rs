@@ -60,5 +60,6 @@ pub mod server;
 pub mod session;
 pub mod shared;
 pub mod sql;
+pub mod statement_stats;
 pub mod telemetry;
 pub mod worker;
