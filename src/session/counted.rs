@@ -9,7 +9,7 @@ use super::statement::{Source, Statement};
 use crate::cache::analysis::prepared_body;
 use crate::statement_stats::entry::{Entry, Outcome};
 use crate::statement_stats::recorder::Text;
-use crate::statement_stats::{Counted, text_key};
+use crate::statement_stats::Counted;
 
 /// A statement that was sent on and whose end is outstanding.
 #[derive(Debug, Default)]
@@ -189,52 +189,25 @@ pub fn tagged_rows(tag: &[u8]) -> u64 {
     digits.iter().fold(0, add)
 }
 
-impl<'a> Text<'a> {
-    /// As a session with these parameters has sent it.
-    pub fn of(text: &'a [u8], reported: &Reported) -> Text<'a> {
-        /// Encodings of which characters have parts that look like backslashes.
-        const ODD: [&str; 7] = [
-            "SJIS",
-            "BIG5",
-            "GBK",
-            "UHC",
-            "GB18030",
-            "JOHAB",
-            "SHIFT_JIS_2004",
-        ];
-        let encoding = reported.get("client_encoding");
-        Text {
-            text,
-            standard_strings: reported.standard_conforming_strings(),
-            is_odd: encoding.is_some_and(|encoding| ODD.contains(&encoding)),
-        }
-    }
-}
-
 /// The entry of what a session with these parameters has prepared.
 pub fn entry_of(
     counted: Counted<'_>,
     statement: &Statement,
     reported: &Reported,
 ) -> Option<Arc<Entry>> {
-    counted.find(statement.text_key, || match &statement.source {
-        Source::Parse { query, .. } => Text::of(query, reported),
-        Source::Sql { text } => {
-            let strings = reported.standard_conforming_strings();
-            let body = prepared_body(text, strings);
-            Text::of(body.unwrap_or(text), reported)
-        }
+    counted.find(statement.text_key, || {
+        let text = match &statement.source {
+            Source::Parse { query, .. } => query,
+            Source::Sql { text } => {
+                let strings = reported.standard_conforming_strings();
+                prepared_body(text, strings).unwrap_or(text)
+            }
+        };
+        Text { text, reported }
     })
 }
 
 impl Link<'_> {
-    /// The entry of a text; `key` is what it is found by.
-    fn entry(&self, key: u64, text: &[u8]) -> Option<Arc<Entry>> {
-        let reported = &self.server.reported;
-        let counted = self.rules.counted?;
-        counted.find(key, || Text::of(text, reported))
-    }
-
     fn run(&self, entry: Option<Arc<Entry>>) -> Run {
         Run {
             entry,
@@ -246,10 +219,11 @@ impl Link<'_> {
     /// A simple query is about to be sent.
     #[inline]
     pub(super) fn run_of_text(&self, text: &[u8]) -> Run {
-        match self.rules.counted {
-            Some(_) => self.run(self.entry(text_key(text), text)),
-            None => Run::default(),
-        }
+        let Some(counted) = self.rules.counted else {
+            return Run::default();
+        };
+        let reported = &self.server.reported;
+        self.run(counted.find_text(Text { text, reported }))
     }
 
     /// So is a simple query that executes a statement which was prepared by another one.

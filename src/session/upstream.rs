@@ -11,7 +11,7 @@ use super::link::{Leash, Link};
 use super::memory;
 use super::server::Copy;
 use super::special::is_unsettling;
-use super::statement::{OUR_NAMES, Statement};
+use super::statement::OUR_NAMES;
 use crate::protocol::encode;
 use crate::protocol::frame::{self, HEADER, Header};
 use crate::protocol::frontend::{self, Target};

@@ -18,6 +18,7 @@ pub mod recorder;
 pub mod top;
 
 mod recent;
+mod skeleton;
 mod times;
 
 use entry::Entry;
@@ -124,8 +125,14 @@ impl Statements {
 }
 
 impl Counted<'_> {
-    /// The entry of the statement with this text, which is asked for only if `key` is not known;
-    /// `None` if it cannot be had now, and for a text without a statement in it.
+    /// The entry of a statement with this text; `None` if it cannot be had now, and for a text without a
+    /// statement in it.
+    #[inline]
+    pub fn find_text(&self, text: recorder::Text<'_>) -> Option<Arc<Entry>> {
+        self.recorder.find_text(self.owner, text)
+    }
+
+    /// The same of a text that is asked for only if its `key` is not known (see [`text_key`]).
     #[inline]
     pub fn find<'t>(
         &self,

@@ -4,28 +4,50 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::entry::{Entry, Outcome};
-use super::normal::{canonical, readable};
+use super::normal::{LONGEST, canonical, readable};
 use super::recent::Recent;
-use super::{Common, Owner, hash};
+use super::skeleton::skeleton;
+use super::{Common, Owner, hash, text_key};
+use crate::session::reported::Reported;
 
 /// So many bytes of a text are kept to be shown.
 const SHOWN: usize = 1024;
+/// Texts up to this size are not looked for as they are: that would save little.
+const SHORT: usize = 128;
 /// How much less what a statement has been used for counts whenever room is made.
 const DECAY: f64 = 0.99;
 /// What is shown of a text that is not in an encoding that we can read.
 pub const UNREADABLE: &str = "<unreadable>";
 
-/// A statement's text as a client has sent it.
+/// A statement's text as a client has sent it, in a session with these parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'a> {
     pub text: &'a [u8],
-    /// See [`crate::sql::lexer::Lexer::new`].
-    pub standard_strings: bool,
-    /// Bytes that look like ASCII may be parts of other characters.
-    pub is_odd: bool,
+    pub reported: &'a Reported,
+}
+
+impl Text<'_> {
+    fn standard_strings(&self) -> bool {
+        self.reported.standard_conforming_strings()
+    }
+
+    /// Whether what looks like a backslash may be a part of another character.
+    fn is_odd(&self) -> bool {
+        const ODD: [&str; 7] = [
+            "SJIS",
+            "BIG5",
+            "GBK",
+            "UHC",
+            "GB18030",
+            "JOHAB",
+            "SHIFT_JIS_2004",
+        ];
+        let encoding = self.reported.get("client_encoding");
+        encoding.is_some_and(|encoding| ODD.contains(&encoding)) && !self.text.is_ascii()
+    }
 }
 
 /// See [`super`].
@@ -69,6 +91,7 @@ impl Recorder {
         self.common.epoch.load(Ordering::Relaxed)
     }
 
+    /// Of a text that is asked for only if `key` is not known.
     #[inline]
     pub(super) fn find<'t>(
         &self,
@@ -76,10 +99,8 @@ impl Recorder {
         key: u64,
         text: impl FnOnce() -> Text<'t>,
     ) -> Option<Arc<Entry>> {
+        let mut table = self.table()?;
         let key = key ^ owner.id;
-        // Nobody else holds it but who has just forgotten everything.
-        let mut table = self.table.try_lock()?;
-        table.renew(self.epoch());
         if let Some(entry) = table.recent.get(key) {
             return Some(Arc::clone(entry));
         }
@@ -88,14 +109,50 @@ impl Recorder {
         Some(entry)
     }
 
+    #[inline]
+    pub(super) fn find_text(&self, owner: &Owner, text: Text<'_>) -> Option<Arc<Entry>> {
+        let mut table = self.table()?;
+        let bytes = text.text;
+        let as_it_is = (bytes.len() > SHORT).then(|| text_key(bytes) ^ owner.id);
+        if let Some(key) = as_it_is
+            && let Some(entry) = table.recent.get(key)
+        {
+            return Some(Arc::clone(entry));
+        }
+        let skeleton = table.skeleton(bytes).map(|key| key ^ owner.id);
+        let known = skeleton.and_then(|key| table.recent.get(key).cloned());
+        let entry = match known {
+            Some(entry) => entry,
+            None => {
+                let entry = self.enter(&mut table, owner, text)?;
+                if let Some(key) = skeleton {
+                    table.recent.put(key, Arc::clone(&entry));
+                }
+                entry
+            }
+        };
+        if let Some(key) = as_it_is {
+            table.recent.put(key, Arc::clone(&entry));
+        }
+        Some(entry)
+    }
+
+    /// Nobody else holds it but who has just forgotten everything.
+    #[inline]
+    fn table(&self) -> Option<MutexGuard<'_, Table>> {
+        let mut table = self.table.try_lock()?;
+        table.renew(self.epoch());
+        Some(table)
+    }
+
     /// The entry of a text that has not come lately.
     fn enter(&self, table: &mut Table, owner: &Owner, text: Text<'_>) -> Option<Arc<Entry>> {
-        let odd = text.is_odd && !text.text.is_ascii();
+        let odd = text.is_odd();
         let scratch = &mut table.scratch;
         scratch.clear();
         match odd {
             true => scratch.extend_from_slice(UNREADABLE.as_bytes()),
-            false => canonical(text.text, text.standard_strings, scratch),
+            false => canonical(text.text, text.standard_strings(), scratch),
         }
         if scratch.is_empty() {
             return None;
@@ -149,10 +206,9 @@ impl Recorder {
         if self.common.most.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let Some(mut table) = self.table.try_lock() else {
+        let Some(mut table) = self.table() else {
             return;
         };
-        table.renew(self.epoch());
         let known = table.entries.get(&(entry.fingerprint ^ entry.owner.id));
         let now = match known {
             Some(held) => Some(Arc::clone(&held.entry)),
@@ -187,7 +243,7 @@ impl Recorder {
 /// The text without its constants, as it is shown.
 fn shown(text: Text<'_>, scratch: &mut Vec<u8>) -> Arc<str> {
     scratch.clear();
-    readable(text.text, text.standard_strings, scratch);
+    readable(text.text, text.standard_strings(), scratch);
     let is_long = scratch.len() > SHOWN;
     scratch.truncate(SHOWN);
     let mut shown = String::from_utf8_lossy(scratch);
@@ -206,6 +262,16 @@ impl Table {
             self.recent.clear();
             self.entries = HashMap::default();
         }
+    }
+
+    /// What texts with the same skeleton are found by.
+    #[inline]
+    fn skeleton(&mut self, text: &[u8]) -> Option<u64> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        self.scratch.clear();
+        skeleton(text, &mut self.scratch).then(|| hash(&self.scratch))
     }
 
     /// Takes out those that are used least: a twentieth, and what is too much. Gives how many.

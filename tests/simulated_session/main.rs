@@ -112,6 +112,7 @@ impl World {
         client.script.think(&mut self.random, REQUESTS);
         feed(&mut client.x.up, &mut client.script.to_send, most);
         let rules = Rules {
+            counted: None,
             registry: &self.registry,
             session_state: SessionStatePolicy::Pin,
             statements_only: false,

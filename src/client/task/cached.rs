@@ -25,7 +25,7 @@ use crate::protocol::sqlstate;
 use crate::session::counted::tagged_rows;
 use crate::session::recording::{Ending, Recording, State};
 use crate::shared::Tier;
-use crate::statement_stats::entry::Outcome;
+use crate::statement_stats::entry::Outcome as Counted;
 
 /// An answer that is being asked for, to be kept.
 #[derive(Debug)]
@@ -257,16 +257,15 @@ impl ClientTask {
             // After an error, all up to Sync is passed over.
             out.extend_from_slice(encode::CLOSE_COMPLETE);
         }
-        let outcome = Outcome {
+        let outcome = Counted {
             micros: asked_at.map_or(0, |asked| now.micros.saturating_sub(asked)),
             rows: tagged_rows(&entry.rows),
             bytes: (out.len() - before) as u64,
             failed,
             hit: true,
-            ..Outcome::default()
+            ..Counted::default()
         };
         encode::ready_for_query(out, status);
-        self.count(asked, outcome);
         entry.hit();
         if let Some((_, judged)) = &active.x.judged {
             judged.worth.hit();
@@ -287,6 +286,7 @@ impl ClientTask {
             .client_parses
             .add(u64::from(active.x.tally.client_parses));
         active.x.tally.client_parses = 0;
+        self.count(asked, outcome);
         match status {
             b'I' => self.set_idle_deadline(now),
             _ => self.set_idle_in_transaction_deadline(now),

@@ -9,7 +9,6 @@ use crate::client::info::Now;
 use crate::session::counted::entry_of;
 use crate::statement_stats::entry::{Entry, Outcome};
 use crate::statement_stats::recorder::Text;
-use crate::statement_stats::text_key;
 
 impl ClientTask {
     /// For what begins and ends from now on.
@@ -27,7 +26,8 @@ impl ClientTask {
         let request = request::request(active.x.up.unscanned())?;
         match request.what {
             What::Query { text } => {
-                counted.find(text_key(text), || Text::of(text, &self.state.seen))
+                let reported = &self.state.seen;
+                counted.find_text(Text { text, reported })
             }
             What::Bound { statement, .. } => {
                 let statement = self.state.statement(statement)?;
