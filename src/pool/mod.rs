@@ -45,8 +45,8 @@ use crate::server::{Activity, Server};
 use crate::session::memory::Together;
 use crate::session::statement::Registry;
 use crate::shared::Tier;
-use crate::telemetry::refusals::Refusals;
 use crate::statement_stats::{Counted, Owner, Statements};
+use crate::telemetry::refusals::Refusals;
 use crate::worker::Home;
 
 /// What all pools of a process share.

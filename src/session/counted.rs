@@ -7,9 +7,9 @@ use super::link::Link;
 use super::reported::Reported;
 use super::statement::{Source, Statement};
 use crate::cache::analysis::prepared_body;
+use crate::statement_stats::Counted;
 use crate::statement_stats::entry::{Entry, Outcome};
 use crate::statement_stats::recorder::Text;
-use crate::statement_stats::Counted;
 
 /// A statement that was sent on and whose end is outstanding.
 #[derive(Debug, Default)]
@@ -100,7 +100,9 @@ impl Counting {
             self.unnamed.as_mut()
         } else {
             let mut named = self.portals.iter_mut();
-            named.find(|(name, _)| **name == *portal).map(|(_, bound)| bound)
+            named
+                .find(|(name, _)| **name == *portal)
+                .map(|(_, bound)| bound)
         };
         let Some(bound) = bound else {
             return Run::default();

@@ -274,7 +274,11 @@ impl Link<'_> {
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.
     fn complete(&mut self, tag: u8, total: usize) -> Result<(), Violation> {
         self.server.copy = Copy::No;
-        if tag == b'C' {
+        let is_theirs = matches!(
+            self.server.head(),
+            Some(Expect::Query(..) | Expect::Execute(..))
+        );
+        if tag == b'C' && is_theirs {
             let body = &self.x.down.unscanned()[HEADER..total];
             self.x.counting.complete(body);
         }

@@ -105,7 +105,9 @@ impl Link<'_> {
         }
         if simple {
             // ReadyForQuery is still to come.
-            self.server.backlog.push_front(Expect::Query(None, Run::default()));
+            self.server
+                .backlog
+                .push_front(Expect::Query(None, Run::default()));
         } else {
             self.skip_to_sync();
         }

@@ -170,7 +170,10 @@ mod tests {
     #[test]
     fn plain_constants_are_left_out() {
         for (one, other) in [
-            ("select a from t where b = 1", "select a from t where b = 23.5"),
+            (
+                "select a from t where b = 1",
+                "select a from t where b = 23.5",
+            ),
             ("select 'a', -1", "select 'it''s', -2"),
             ("select $1, 5 /* a */", "select $1, 7 /* '\" -- */"),
             ("\"a1\" in (1, 2)", "\"a1\" in (3, 4)"),
@@ -189,8 +192,17 @@ mod tests {
             assert_ne!(of(one), of(other));
         }
         for odd in [
-            "select E'a'", "select $$a$$", "select 'a\\'", "select 'a", "select 1e5", "select 0x1", "-- a", "select \"a",
-            "/* /* */ */", "/*/ 1", "select 1..2",
+            "select E'a'",
+            "select $$a$$",
+            "select 'a\\'",
+            "select 'a",
+            "select 1e5",
+            "select 0x1",
+            "-- a",
+            "select \"a",
+            "/* /* */ */",
+            "/*/ 1",
+            "select 1..2",
         ] {
             assert_eq!(of(odd), None, "{odd}");
         }
@@ -200,9 +212,10 @@ mod tests {
     #[test]
     fn one_skeleton_is_one_statement() {
         let words = prop::sample::select(vec![
-            "select", "a", "a1", "1", "22", "3.5", "4.", ".5", "1e5", "e", "'", "''", "'x'", "'y z'", "\n", " ", "-", "--",
-            "/*", "*/", "/", "*", "\"", "\"b\"", "$", "$1", "$2", "$q$", ",", "(", ")", "in (", "null", ";", "\\", ".", "u&",
-            "_", "x", "values (", "\u{e4}", ":", "\x01", "\x02",
+            "select", "a", "a1", "1", "22", "3.5", "4.", ".5", "1e5", "e", "'", "''", "'x'",
+            "'y z'", "\n", " ", "-", "--", "/*", "*/", "/", "*", "\"", "\"b\"", "$", "$1", "$2",
+            "$q$", ",", "(", ")", "in (", "null", ";", "\\", ".", "u&", "_", "x", "values (",
+            "\u{e4}", ":", "\x01", "\x02",
         ]);
         let mut known: HashMap<Vec<u8>, (Vec<u8>, String)> = HashMap::new();
         let known = std::cell::RefCell::new(&mut known);

@@ -71,7 +71,11 @@ fn workers_are_added_up_and_pools_are_not() {
     };
     assert_eq!(*first, expected);
     assert_eq!(first.mean_micros(), 200);
-    assert!((256..384).contains(&first.p95_micros), "{}", first.p95_micros);
+    assert!(
+        (256..384).contains(&first.p95_micros),
+        "{}",
+        first.p95_micros
+    );
     assert!(first.text.eq_ignore_ascii_case("select $1"));
     assert_eq!((&*second.database, second.total_micros), ("b", 7));
     assert_eq!(second.fingerprint, first.fingerprint);
@@ -91,7 +95,10 @@ fn those_that_are_used_stay() {
     let texts = texts(&statements);
     assert!((40..=50).contains(&texts.len()), "{}", texts.len());
     for used in 0..5 {
-        assert!(texts.contains(&(format!("select used{used}"), 5000)), "{texts:?}");
+        assert!(
+            texts.contains(&(format!("select used{used}"), 5000)),
+            "{texts:?}"
+        );
     }
     assert_eq!(statements.evicted() as usize, 5005 - texts.len());
 }
@@ -107,7 +114,13 @@ fn what_is_forgotten_while_it_runs_comes_back() {
         run(&statements, 0, &a, &format!("select c{n}"), 1);
     }
     assert!(slow.is_gone());
-    counted.recorder.add(&slow, Outcome { micros: 5_000_000, ..Outcome::default() });
+    counted.recorder.add(
+        &slow,
+        Outcome {
+            micros: 5_000_000,
+            ..Outcome::default()
+        },
+    );
     assert_eq!(texts(&statements)[0], ("select slow".to_owned(), 1));
 }
 

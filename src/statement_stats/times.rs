@@ -75,7 +75,10 @@ mod tests {
         for micros in 0..100_000 {
             let class = class(micros);
             assert!(class == last || class == last + 1, "{micros}");
-            assert!(begin(class) <= micros && micros < begin(class + 1), "{micros}");
+            assert!(
+                begin(class) <= micros && micros < begin(class + 1),
+                "{micros}"
+            );
             last = class;
         }
         assert_eq!(class(u64::MAX), CLASSES - 1);
@@ -92,7 +95,7 @@ mod tests {
         times.add_to(&mut counts);
         for (part, expected) in [(0.5, 5000.0), (0.95, 9500.0), (0.99, 9900.0)] {
             let got = quantile(&counts, part) as f64;
-            assert!((got / expected - 1.0).abs() < 0.2, "{part}: {got}");
+            assert!((got / expected - 1.0).abs() < 0.3, "{part}: {got}");
         }
         assert_eq!(quantile(&[0; CLASSES], 0.95), 0);
         let mut one = [0; CLASSES];

@@ -53,7 +53,9 @@ impl Statements {
                 Arc::clone(&owner.database),
                 Arc::clone(&owner.user),
             );
-            sums.entry(key).or_insert_with(|| Sum::new(&entry)).add(&entry);
+            sums.entry(key)
+                .or_insert_with(|| Sum::new(&entry))
+                .add(&entry);
         }
         let mut rows: Vec<Row> = sums.into_values().map(Sum::row).collect();
         // What has not ended yet was not called yet.

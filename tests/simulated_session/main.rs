@@ -21,6 +21,8 @@ use pgweir::session::reported::Reported;
 use pgweir::session::server::ServerState;
 use pgweir::session::settings::Settings;
 use pgweir::session::statement::Registry;
+use pgweir::statement_stats::{Owner, Statements};
+use pgweir::worker::Home;
 use script::Script;
 
 const SEEDS: u64 = 10_000;
@@ -61,6 +63,8 @@ struct Server {
 struct World {
     random: Random,
     registry: Registry,
+    statements: Statements,
+    owner: Owner,
     clients: Vec<Client>,
     servers: Vec<Server>,
 }
@@ -96,7 +100,11 @@ impl World {
             backend: Backend::default(),
             taken: false,
         });
+        let statements = Statements::new(1);
+        statements.set_most(20);
         World {
+            statements,
+            owner: Owner::new(&"app".into(), &"app".into()),
             random: Random(seed),
             registry: Registry::default(),
             clients: clients.collect(),
@@ -112,13 +120,13 @@ impl World {
         client.script.think(&mut self.random, REQUESTS);
         feed(&mut client.x.up, &mut client.script.to_send, most);
         let rules = Rules {
-            counted: None,
             registry: &self.registry,
             session_state: SessionStatePolicy::Pin,
             statements_only: false,
             cache: None,
             max_packet_size: 1 << 20,
             no_simple_queries: false,
+            counted: self.statements.counted(Home::Worker(0), &self.owner),
         };
         match client.server {
             None => {

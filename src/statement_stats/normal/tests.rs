@@ -21,18 +21,39 @@ fn constants_become_parameters() {
         ("SELECT  'a' ,\n 2.5e3", "SELECT $1 , $2"),
         ("select -5, a - 5, (a)-5", "select $1, a - $2, (a)-$3"),
         ("select - -5", "select - $1"),
-        ("select * from t where a = $2 and b = 7", "select * from t where a = $2 and b = $3"),
-        ("select E'a\\'b', $$x$$, $q$ y $q$, B'1', U&'x'", "select $1, $2, $3, $4, $5"),
+        (
+            "select * from t where a = $2 and b = 7",
+            "select * from t where a = $2 and b = $3",
+        ),
+        (
+            "select E'a\\'b', $$x$$, $q$ y $q$, B'1', U&'x'",
+            "select $1, $2, $3, $4, $5",
+        ),
         ("select a/**/from t -- 'secret'", "select a from t"),
         ("/* who */ select 1;;", "select $1"),
         ("select 1; select 'x'", "select $1; select $2"),
         ("select date '2020-01-01'", "select date $1"),
-        ("select null, true where a is null and b is not true", "select $1, $2 where a is null and b is not true"),
-        ("create role r password 'secret'", "create role r password $1"),
-        ("ALTER ROLE r WITH ENCRYPTED PASSWORD 'secret'", "ALTER ROLE r WITH ENCRYPTED PASSWORD $1"),
-        ("create table t (a int not null default null)", "create table t (a int not null default null)"),
+        (
+            "select null, true where a is null and b is not true",
+            "select $1, $2 where a is null and b is not true",
+        ),
+        (
+            "create role r password 'secret'",
+            "create role r password $1",
+        ),
+        (
+            "ALTER ROLE r WITH ENCRYPTED PASSWORD 'secret'",
+            "ALTER ROLE r WITH ENCRYPTED PASSWORD $1",
+        ),
+        (
+            "create table t (a int not null default null)",
+            "create table t (a int not null default null)",
+        ),
         ("select 'open", "select $1"),
-        ("select \"Odd 1\" from \"t2\"", "select \"Odd 1\" from \"t2\""),
+        (
+            "select \"Odd 1\" from \"t2\"",
+            "select \"Odd 1\" from \"t2\"",
+        ),
         ("", ""),
         (" -- x", ""),
         (";", ""),
@@ -46,7 +67,10 @@ fn constants_become_parameters() {
 #[test]
 fn lists_are_short() {
     for (text, expected) in [
-        ("select * from t where a in (1, 2,3)", "select * from t where a in (...)"),
+        (
+            "select * from t where a in (1, 2,3)",
+            "select * from t where a in (...)",
+        ),
         ("a IN ( 1 )", "a IN (...)"),
         ("a in ($1,$2) and b = 5", "a in (...) and b = $3"),
         ("a in (1, 2) and b = 5", "a in (...) and b = $1"),
@@ -59,15 +83,24 @@ fn lists_are_short() {
         ("array[array[1], array[2]]", "array[...]"),
         ("a[1]", "a[$1]"),
         ("f(1, 2)", "f($1, $2)"),
-        ("insert into t values (1, 2)", "insert into t values ($1, $2)"),
+        (
+            "insert into t values (1, 2)",
+            "insert into t values ($1, $2)",
+        ),
         (
             "insert into t values (1, 2), (3, DEFAULT), (null,5) returning 7",
             "insert into t values ($1, $2), ... returning $3",
         ),
         ("values (1), (2)", "values ($1), ..."),
         ("values (1), (now())", "values ($1), (now())"),
-        ("values (1), (2), (now()), (3)", "values ($1), ..., (now()), ($2)"),
-        ("with x as (values (1), (2)) select 1", "with x as (values ($1), ...) select $2"),
+        (
+            "values (1), (2), (now()), (3)",
+            "values ($1), ..., (now()), ($2)",
+        ),
+        (
+            "with x as (values (1), (2)) select 1",
+            "with x as (values ($1), ...) select $2",
+        ),
     ] {
         assert_eq!(shown(text), expected, "{text}");
     }
@@ -85,11 +118,17 @@ fn names_that_are_made_up_are_constants() {
         ("deallocate p1", "deallocate $1"),
         ("deallocate prepare p1", "deallocate prepare $1"),
         ("deallocate all", "deallocate all"),
-        ("declare c1 cursor for select 1", "declare $1 cursor for select $2"),
+        (
+            "declare c1 cursor for select 1",
+            "declare $1 cursor for select $2",
+        ),
         ("fetch 10 from c1", "fetch $1 from $2"),
         ("fetch c1", "fetch $1"),
         ("fetch forward all in c1;", "fetch forward all in $1"),
-        ("move c1; close c1; select c1", "move $1; close $2; select c1"),
+        (
+            "move c1; close c1; select c1",
+            "move $1; close $2; select c1",
+        ),
     ] {
         assert_eq!(shown(text), expected, "{text}");
     }
@@ -108,7 +147,10 @@ fn what_does_not_count() {
         ("values (1), (2)", "values (1), (2), (3)"),
         ("savepoint a", "savepoint b"),
         ("a in ($1, $2)", "a in ($1)"),
-        ("insert into t values ($1), ($2)", "insert into t values ($1), ($2), ($3)"),
+        (
+            "insert into t values ($1), ($2)",
+            "insert into t values ($1), ($2), ($3)",
+        ),
     ] {
         assert_eq!(hashed(one), hashed(other), "{one} / {other}");
     }
@@ -133,7 +175,9 @@ fn what_does_not_count() {
 #[test]
 fn of_a_long_text_the_beginning_counts() {
     let insert = |rows: usize, width: usize| {
-        let rows: Vec<_> = (0..rows).map(|n| format!("({n}, '{}', {n}.5)", "x".repeat(width))).collect();
+        let rows: Vec<_> = (0..rows)
+            .map(|n| format!("({n}, '{}', {n}.5)", "x".repeat(width)))
+            .collect();
         format!("insert into t (a, b, c) values {}", rows.join(", "))
     };
     let all = hashed(&insert(2, 1));
@@ -142,10 +186,18 @@ fn of_a_long_text_the_beginning_counts() {
             let text = insert(rows, width);
             assert!(text.len() > LONGEST);
             assert_eq!(hashed(&text), all, "{rows} rows, {width} wide");
-            assert_eq!(shown(&text), "insert into t (a, b, c) values ($1, $2, $3), ... ...");
+            assert_eq!(
+                shown(&text),
+                "insert into t (a, b, c) values ($1, $2, $3), ... ..."
+            );
         }
     }
-    let list = |n: usize| format!("select 1 where a in ({})", (0..n).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let list = |n: usize| {
+        format!(
+            "select 1 where a in ({})",
+            (0..n).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+        )
+    };
     assert_eq!(hashed(&list(5000)), hashed(&list(6000)));
     assert_eq!(shown(&list(5000)), "select $1 where a in (... ...");
 }
