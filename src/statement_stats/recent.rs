@@ -9,8 +9,10 @@ const PLACES: usize = 2048;
 
 /// A key has two places: what is found in the second moves to the first. So what comes once and never
 /// again drives out its like only.
-#[derive(Debug)]
-pub(super) struct Recent(Box<[Option<Known>]>);
+///
+/// Takes no memory before anything is put in.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Vec<Option<Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -18,22 +20,16 @@ struct Known {
     entry: Arc<Entry>,
 }
 
-impl Default for Recent {
-    fn default() -> Recent {
-        Recent((0..PLACES).map(|_| None).collect())
-    }
-}
-
 impl Recent {
     #[inline]
-    fn places(&mut self, key: u64) -> &mut [Option<Known>] {
+    fn places(&mut self, key: u64) -> Option<&mut [Option<Known>]> {
         let first = (key as usize % PLACES) & !1;
-        &mut self.0[first..first + 2]
+        self.0.get_mut(first..first + 2)
     }
 
     #[inline]
     pub fn get(&mut self, key: u64) -> Option<&Arc<Entry>> {
-        let places = self.places(key);
+        let places = self.places(key)?;
         let is_it = |known: &Option<Known>| known.as_ref().is_some_and(|known| known.key == key);
         if !is_it(&places[0]) {
             if !is_it(&places[1]) {
@@ -45,9 +41,11 @@ impl Recent {
     }
 
     pub fn put(&mut self, key: u64, entry: Arc<Entry>) {
-        let places = self.places(key);
-        let at = usize::from(places[0].is_some());
-        places[at] = Some(Known { key, entry });
+        self.0.resize_with(PLACES, || None);
+        if let Some(places) = self.places(key) {
+            let at = usize::from(places[0].is_some());
+            places[at] = Some(Known { key, entry });
+        }
     }
 
     /// Entries that are gone go.
@@ -60,6 +58,6 @@ impl Recent {
     }
 
     pub fn clear(&mut self) {
-        self.0.fill_with(|| None);
+        self.0 = Vec::new();
     }
 }
