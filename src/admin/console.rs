@@ -256,6 +256,10 @@ impl Console {
             Command::Show(show) => Answer::Table(show::table(self, show)),
             Command::ExplainCache(sql) => Answer::Table(show::cache::explain(self, &sql)),
             Command::FlushCache(flush) => self.flush_cache(&flush),
+            Command::ResetStatements => {
+                self.pools.shared().statements.reset();
+                Answer::Done("SHOW STATEMENTS RESET".into(), Vec::new())
+            }
             Command::Parameter(name, value) => Answer::Table(Table {
                 columns: vec![encode::Column {
                     name,

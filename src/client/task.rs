@@ -33,7 +33,7 @@ use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
-use crate::worker::Worker;
+use crate::worker::{Home, Worker};
 
 mod abandon;
 mod active;
@@ -42,6 +42,7 @@ mod attached;
 mod block;
 mod cached;
 mod channels;
+mod counted;
 mod end;
 mod io_steps;
 mod moving;
@@ -264,7 +265,12 @@ impl ClientTask {
         let wants = detached::requests(
             &mut self.state,
             &mut active.x,
-            rules(&self.pool, active.settings.as_deref(), &self.context),
+            rules(
+                &self.pool,
+                active.settings.as_deref(),
+                &self.context,
+                self.worker.home(),
+            ),
         );
         match wants {
             Err(violation) => Step::end(End::Violation(violation)),
@@ -302,6 +308,7 @@ impl ClientTask {
                 return self.checkout_from(None, cx, now);
             }
             Granted::Failed => {
+                self.note_vain_wait(now);
                 self.drop_fill();
                 self.set_detached(now);
                 return self.refuse_for_outage();
@@ -356,6 +363,7 @@ impl ClientTask {
             return Some(Step::Again);
         }
         self.lender().cancel_wait(ticket, self.worker.home());
+        self.note_vain_wait(now);
         self.drop_fill();
         self.set_detached(now);
         if killed {
@@ -391,6 +399,7 @@ impl ClientTask {
         shard.assignments.add(1);
         if let Some(since) = active.began.replace(now.micros) {
             shard.wait_micros.add(now.micros.saturating_sub(since));
+            active.x.counting.waited = now.micros.saturating_sub(since);
         }
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);
@@ -400,7 +409,12 @@ impl ClientTask {
             client: &mut self.state,
             server: &mut server.state,
             x: &mut active.x,
-            rules: rules(&self.pool, active.settings.as_deref(), &self.context),
+            rules: rules(
+                &self.pool,
+                active.settings.as_deref(),
+                &self.context,
+                self.worker.home(),
+            ),
         };
         link.attached();
         active.phase = Phase::Attached(server);
@@ -419,6 +433,7 @@ impl ClientTask {
 
     /// Answers the request that could not be served, and skips it; the client goes on.
     fn refuse(&mut self, code: SqlState, message: &str) {
+        self.count_refused();
         let Some(active) = &mut self.active else {
             return;
         };
@@ -452,6 +467,7 @@ fn rules<'a>(
     pool: &'a Pool,
     settings: Option<&'a PoolSettings>,
     context: &Surroundings,
+    home: Home,
 ) -> Rules<'a> {
     Rules {
         registry: &pool.statements,
@@ -460,5 +476,6 @@ fn rules<'a>(
         cache: settings.and_then(|s| s.cache.as_ref()),
         max_packet_size: context.max_packet_size,
         no_simple_queries: context.no_simple_queries,
+        counted: pool.counted(home),
     }
 }

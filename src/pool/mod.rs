@@ -45,6 +45,7 @@ use crate::server::{Activity, Server};
 use crate::session::memory::Together;
 use crate::session::statement::Registry;
 use crate::shared::Tier;
+use crate::statement_stats::{Counted, Owner, Statements};
 use crate::telemetry::refusals::Refusals;
 use crate::worker::Home;
 
@@ -66,6 +67,7 @@ pub struct Shared {
     pub refusals: Refusals,
     /// What clients make this process keep.
     pub memory: Arc<Together>,
+    pub statements: Statements,
 }
 
 /// Where a process goes on that has taken over from another one.
@@ -103,6 +105,7 @@ impl Shared {
             retiring: AtomicBool::new(false),
             refusals: Refusals::default(),
             memory: Arc::default(),
+            statements: Statements::new(workers),
         })
     }
 
@@ -162,6 +165,8 @@ pub struct Pool {
     serving: AtomicU64,
     channels: Arc<Channels>,
     place: Place,
+    /// Of its statements, in the statistics.
+    owner: Owner,
 }
 
 /// What a pool is to others of its database and user.
@@ -211,6 +216,7 @@ impl Pool {
         // Control is a home, too.
         let homes = new.shared.workers + 1;
         Arc::new(Pool {
+            owner: Owner::new(&new.database, &new.user),
             database: new.database,
             user: new.user,
             statements,
@@ -262,6 +268,12 @@ impl Pool {
     #[inline]
     pub fn shard(&self, home: Home) -> &Shard {
         &self.shards[home.index(self.shared.workers)]
+    }
+
+    /// Where code on `home` counts statements, if they are counted.
+    #[inline]
+    pub fn counted(&self, home: Home) -> Option<Counted<'_>> {
+        self.shared.statements.counted(home, &self.owner)
     }
 
     pub fn totals(&self) -> Totals {

@@ -87,9 +87,10 @@ struct Inner {
     holds: Holds,
 }
 
-fn limit_memory(config: &Config, shared: &Shared) {
+fn set_limits(config: &Config, shared: &Shared) {
     let (all, each) = (config.max_clients_memory, config.max_client_memory);
     shared.memory.set_limits(all, each);
+    shared.statements.set_most(config.max_counted_statements);
 }
 
 impl Pools {
@@ -97,7 +98,7 @@ impl Pools {
     /// [`TlsSettingsError`]: certificates or keys that cannot be read.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<Pools, TlsSettingsError> {
         let tls = tls_clients(&config)?;
-        limit_memory(&config, &shared);
+        set_limits(&config, &shared);
         let bell = shared.tier.as_ref().map(|tier| tier.bell());
         let caches = Caches::new(&config.cache, bell);
         Ok(Pools {
@@ -253,7 +254,7 @@ impl Pools {
         inner.tls = tls;
         inner.classes = Arc::new(Classes::new(&config, &inner.classes));
         inner.total.set_limit(config.max_server_conn);
-        limit_memory(&config, &self.shared);
+        set_limits(&config, &self.shared);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
             let before = old.database(&pool.database);

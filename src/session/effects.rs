@@ -185,8 +185,8 @@ impl Link<'_> {
     /// PostgreSQL 14 report before the statement is complete.
     fn is_local(&self, name: &str) -> bool {
         let running = match self.server.head() {
-            Some(Expect::Query(Some(plan))) => &plan.statements[..],
-            Some(Expect::Execute(Some(statement))) => {
+            Some(Expect::Query(Some(plan), _)) => &plan.statements[..],
+            Some(Expect::Execute(Some(statement), _)) => {
                 statement.effects.as_deref().unwrap_or_default()
             }
             _ => &[],

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::backlog::{Expect, Naming, Rejection};
+use super::counted::Run;
 use super::detached::ABORTED;
 use super::link::{LastWords, Link};
 use super::pins::Pin;
@@ -57,7 +58,8 @@ impl Link<'_> {
                 }
             }
             Some(Expect::Rejected(_)) => self.rejected(total),
-            Some(Expect::Query(plan)) => {
+            Some(Expect::Query(plan, _)) => {
+                self.x.counting.fail();
                 // What was planned after the failing statement will not happen.
                 if let Some(plan) = plan.take() {
                     if outdated {
@@ -103,7 +105,9 @@ impl Link<'_> {
         }
         if simple {
             // ReadyForQuery is still to come.
-            self.server.backlog.push_front(Expect::Query(None));
+            self.server
+                .backlog
+                .push_front(Expect::Query(None, Run::default()));
         } else {
             self.skip_to_sync();
         }
@@ -118,7 +122,7 @@ impl Link<'_> {
             self.keep_prepare_error(total);
             return self.skip_to_sync();
         }
-        if let Some(Expect::Execute(Some(statement))) = self.server.head() {
+        if let Some(Expect::Execute(Some(statement), _)) = self.server.head() {
             let statement = Arc::clone(statement);
             self.failed(statement.effects.as_deref().unwrap_or_default());
         }
@@ -144,6 +148,10 @@ impl Link<'_> {
         }
         self.x.group.describes = describes;
         self.pass_error(total);
+        if let Some(run) = self.server.backlog.take_run() {
+            self.x.counting.fail();
+            self.x.counting.end(run);
+        }
         self.skip_to_sync();
     }
 

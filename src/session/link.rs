@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::client::ClientState;
+use super::counted::Counting;
 use super::lane::Lane;
 use super::memory::Share;
 use super::recording::Recording;
@@ -14,6 +15,7 @@ use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 use crate::protocol::frame::Header;
+use crate::statement_stats::Counted;
 
 /// A FATAL error: the server is about to close the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +130,8 @@ pub struct Exchange {
     /// What `up` has grown by.
     pub unread: Share,
     pub tally: Tally,
+    /// For the statistics of statements.
+    pub counting: Counting,
 }
 
 /// What is the same for all messages of a pool.
@@ -143,6 +147,8 @@ pub struct Rules<'a> {
     pub max_packet_size: usize,
     /// Who sends a simple query is closed (`disable_pqexec`).
     pub no_simple_queries: bool,
+    /// Where statements are counted, if they are.
+    pub counted: Option<Counted<'a>>,
 }
 
 impl Rules<'_> {
@@ -204,6 +210,7 @@ impl Exchange {
             judged: None,
             unread: Share::default(),
             tally: Tally::default(),
+            counting: Counting::default(),
         }
     }
 
@@ -234,6 +241,7 @@ impl Exchange {
         self.cancel_text = None;
         self.recording = None;
         self.judged = None;
+        self.counting.clear();
     }
 
     /// For the next client.

@@ -252,6 +252,12 @@ fn render_refusals(console: &Console, recorder: &impl Recorder) {
     recorder
         .register_gauge(&Key::from_name(name), &METADATA)
         .set(used as f64);
+    let name = "pgweir_statements_evicted_total";
+    let help = "Statements that were forgotten in the statistics because others were used more.";
+    recorder.describe_counter(KeyName::from(name), None, SharedString::from(help));
+    recorder
+        .register_counter(&Key::from_name(name), &METADATA)
+        .absolute(console.pools().shared().statements.evicted());
     let name = "pgweir_refusals_total";
     let help = SharedString::from("Clients or requests refused by a limit.");
     recorder.describe_counter(KeyName::from(name), None, help);

@@ -12,5 +12,6 @@ mod ini;
 mod peering;
 mod reload;
 mod start;
+mod statements;
 mod tools;
 mod upgrade;

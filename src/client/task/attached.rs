@@ -25,7 +25,12 @@ macro_rules! with_link {
                         client: &mut $task.state,
                         server: &mut server.state,
                         x: &mut active.x,
-                        rules: rules(&$task.pool, active.settings.as_deref(), &$task.context),
+                        rules: rules(
+                            &$task.pool,
+                            active.settings.as_deref(),
+                            &$task.context,
+                            $task.worker.home(),
+                        ),
                     };
                     Some($body)
                 }
@@ -44,6 +49,7 @@ impl ClientTask {
         {
             return step;
         }
+        self.tell_time(now);
         while self.answer_in_block(now) {}
         // Client to server.
         let progress = match self.leaves_to_listen() {
@@ -301,6 +307,7 @@ impl ClientTask {
     pub(super) fn unlink(&mut self, now: Now) -> Option<Box<crate::server::Server>> {
         // What was under way may be committed yet, or have been.
         self.note_write();
+        self.count_lost(now);
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
