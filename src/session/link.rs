@@ -14,6 +14,7 @@ use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 use crate::protocol::frame::Header;
+use crate::protocol::sqlstate::Class;
 
 /// A FATAL error: the server is about to close the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,12 @@ pub struct Tally {
     pub client_parses: u32,
     pub server_parses: u32,
     pub binds: u32,
+    /// Prepared statements with a name that the server had, or had not, and those that made room.
+    pub statement_hits: u32,
+    pub statement_misses: u32,
+    pub statement_evictions: u32,
+    /// Groups of messages that were sent again.
+    pub retries: u32,
 }
 
 /// The part of a link that exists only while client and server are linked.
@@ -128,6 +135,8 @@ pub struct Exchange {
     /// What `up` has grown by.
     pub unread: Share,
     pub tally: Tally,
+    /// Of the errors in `tally`, in turn.
+    pub error_classes: Vec<Class>,
 }
 
 /// What is the same for all messages of a pool.
@@ -204,6 +213,7 @@ impl Exchange {
             judged: None,
             unread: Share::default(),
             tally: Tally::default(),
+            error_classes: Vec::new(),
         }
     }
 
@@ -239,6 +249,7 @@ impl Exchange {
     /// For the next client.
     pub fn clear(&mut self) {
         self.detach();
+        self.error_classes.clear();
         self.up.clear();
         self.unread.clear();
         self.down.clear();

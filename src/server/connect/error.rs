@@ -10,6 +10,7 @@ use crate::auth::scram_client::ScramError;
 use crate::config::SslMode;
 use crate::dns::cache::LookupError;
 use crate::server::password::PasswordError;
+use crate::telemetry::events::Connect;
 
 #[cfg(test)]
 mod tests;
@@ -174,6 +175,25 @@ impl ConnectError {
             | ConnectError::Auth(_)
             | ConnectError::Parameter(_) => false,
         }
+    }
+
+    /// As logins to servers are counted; `None`: there was none.
+    pub fn outcome(&self) -> Option<Connect> {
+        Some(match self {
+            ConnectError::LeftAlone { .. } | ConnectError::Parameter(_) => return None,
+            ConnectError::Resolve { .. } => Connect::Dns,
+            ConnectError::Connect { .. } | ConnectError::Lost(_) => Connect::Network,
+            ConnectError::Timeout { .. } => Connect::Timeout,
+            ConnectError::TlsRefused(_) | ConnectError::Tls(_) | ConnectError::TlsName(_) => {
+                Connect::Tls
+            }
+            ConnectError::Auth(_)
+            | ConnectError::Password(_)
+            | ConnectError::PasswordRefused(_) => Connect::Auth,
+            ConnectError::Protocol(_) => Connect::Protocol,
+            ConnectError::NoServer(_) => Connect::NoServer,
+            ConnectError::Server(_) => Connect::Refused,
+        })
     }
 
     /// What has gone wrong in the first place.
