@@ -12,7 +12,6 @@ use crate::server::auth::Credentials;
 use crate::server::connect::{ConnectError, LoginRequest};
 use crate::server::endpoints::wanted;
 use crate::server::{Activity, Identity, Server, ServerInfo};
-use crate::telemetry::events::Connect;
 use crate::worker::Home;
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -243,23 +242,6 @@ impl Pool {
 
     /// Makes a connection, with further startup parameters behind the pool's own.
     pub(super) async fn log_in(
-        &self,
-        permit: Permit,
-        replication: Replication,
-        parameters: &[(String, String)],
-    ) -> Result<Server, ConnectError> {
-        let made = self.try_log_in(permit, replication, parameters).await;
-        let outcome = match &made {
-            Ok(_) => Some(Connect::Success),
-            Err(error) => error.outcome(),
-        };
-        if let Some(outcome) = outcome {
-            self.shared.events.connects.count(outcome);
-        }
-        made
-    }
-
-    async fn try_log_in(
         &self,
         permit: Permit,
         replication: Replication,

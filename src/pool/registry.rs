@@ -25,6 +25,8 @@ use crate::server::password::Passwords;
 
 pub mod pausing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use pausing::Holds;
 

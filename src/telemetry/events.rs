@@ -93,8 +93,7 @@ labels! {
         Refused = "refused",
         /// It speaks something else than PostgreSQL.
         Protocol = "protocol",
-        /// None of the servers is what the pool wants.
-        NoServer = "no_server",
+        Other = "other",
     }
 }
 
@@ -152,7 +151,6 @@ pub struct Events {
     homes: Box<[Here]>,
     pub logins: Counts<Login>,
     pub leaves: Counts<Leave>,
-    pub connects: Counts<Connect>,
     pub cancel_requests: Counts<Cancel>,
     pub reloads: Counts<Reload>,
     /// Seconds since 1970.
@@ -166,7 +164,6 @@ impl Events {
             homes: (0..homes).map(|_| Here::default()).collect(),
             logins: Counts::default(),
             leaves: Counts::default(),
-            connects: Counts::default(),
             cancel_requests: Counts::default(),
             reloads: Counts::default(),
             configured: AtomicU64::new(0),

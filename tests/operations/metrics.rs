@@ -41,7 +41,7 @@ fn config(http: &Http, certificates: &Certificates, pg_port: u16) -> String {
     let dir = certificates.0.display();
     format!(
         r#"
-query_timeout = "300ms"
+query_timeout = "1s"
 max_prepared_statements = 2
 server_login_retry = 0
 {}
@@ -84,6 +84,11 @@ fn everything_is_there() {
     assert_eq!(late.code().unwrap(), "57014");
     let mut pinned = weir.client();
     pinned.query("select pg_advisory_lock(1)");
+    // Time for pgweir to ask the server whether there is a lock.
+    until("it is pinned", || {
+        let pins = r#"pgweir_pins_total{database="postgres",user="postgres"}"#;
+        samples(&http.get("/metrics").1)[pins] == 1.0
+    });
     drop(pinned);
     // Prepared statements, of which a server connection has two.
     for name in ["a", "b", "c"] {
@@ -99,7 +104,7 @@ fn everything_is_there() {
     }
     // A cancel request of ours, and one of nobody's.
     let mut other = weir.client();
-    other.send(&query("select pg_sleep(0.2)")).unwrap();
+    other.send(&query("select pg_sleep(10)")).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     other.cancel();
     other.answer();
@@ -142,7 +147,12 @@ fn everything_is_there() {
     weir.rewrite_all(&format!("{good}\nnonsense = 1\n"));
     weir.reload("reload failed");
 
-    let body = http.get("/metrics").1;
+    // The last exposition may be from before.
+    let mut body = String::new();
+    until("the last of it is counted", || {
+        body = http.get("/metrics").1;
+        samples(&body)[r#"pgweir_reloads_total{result="failure"}"#] == 1.0
+    });
     promtool(&body);
     let samples = samples(&body);
     let one = |name: &str, label: &str, value: &str| {
@@ -173,8 +183,13 @@ fn everything_is_there() {
     assert!(logins("gone") >= 1.0 && logins("success") >= 53.0);
     assert_eq!(one("pgweir_reloads_total", "result", "success"), 1.0);
     assert_eq!(one("pgweir_reloads_total", "result", "failure"), 1.0);
-    assert!(one("pgweir_server_logins_total", "result", "success") >= 1.0);
-    assert!(one("pgweir_server_logins_total", "result", "network") >= 1.0);
+    let connects = |port: u16, result: &str| {
+        let of = format!(r#"host="127.0.0.1",port="{port}",result="{result}""#);
+        samples[&format!("pgweir_server_logins_total{{{of}}}")]
+    };
+    assert!(connects(pg.port, "success") >= 1.0);
+    assert_eq!(connects(pg.port, "network"), 0.0);
+    assert!(connects(1, "network") >= 1.0);
     assert!(one("pgweir_client_disconnects_total", "reason", "lost") >= 50.0);
     assert_eq!(one("pgweir_servers_by_tls", "tls", "TLSv1.3"), 0.0);
     let of_pool = |name: &str| {
@@ -215,7 +230,7 @@ fn everything_is_there() {
     held.wait().unwrap();
 }
 
-/// What took 0.3 s took that long in PostgreSQL, and nobody had to wait.
+/// What took a second took that long in PostgreSQL, and nobody had to wait.
 fn times(samples: &Samples) {
     let bucket = |name: &str, le: &str| {
         let of = format!(r#"database="postgres",user="postgres",le="{le}""#);
@@ -231,7 +246,7 @@ fn times(samples: &Samples) {
         assert!(bucket(name, "0.25") > 5.0, "{name}");
         assert_eq!(bucket(name, "+Inf"), of(&format!("{name}_count")), "{name}");
         let sum = of(&format!("{name}_sum"));
-        assert!((0.3..20.0).contains(&sum), "{name} {sum}");
+        assert!((1.0..30.0).contains(&sum), "{name} {sum}");
     }
     let (query, server) = (
         of("pgweir_query_seconds_sum"),
@@ -276,9 +291,10 @@ fn whose_time_it_is() {
     assert_eq!(client.answer().code(), None);
     client.query("commit");
     // Another one waits meanwhile.
-    client.send(&query("select pg_sleep(0.15)")).unwrap();
+    let mut other = weir.client();
+    client.send(&query("select pg_sleep(0.5)")).unwrap();
     std::thread::sleep(Duration::from_millis(30));
-    weir.client().query("select 1");
+    other.query("select 1");
     client.answer();
     let of = |name: &str| {
         let (_, body) = http.get("/metrics");
@@ -332,10 +348,13 @@ fn histograms_of_many_pools_are_one() {
     let more = (0..users).map(|n| format!("[users.many{n}]\npassword = 'x'\n"));
     weir.rewrite_all(&(config + &more.collect::<String>()));
     weir.reload("configuration reloaded");
-    for n in 0..users {
+    let clients = (0..users).map(|n| {
         let mut client = weir.connect(&format!("many{n}"), "postgres");
         assert_eq!(client.query("select 1").value(), "1");
-    }
+        client
+    });
+    // A pool that nobody uses is forgotten.
+    let clients: Vec<_> = clients.collect();
     let mut body = String::new();
     until("all is counted", || {
         body = http.get("/metrics").1;
@@ -347,14 +366,16 @@ fn histograms_of_many_pools_are_one() {
         let counted: f64 = samples(&body).into_iter().filter_map(counts).sum();
         counted == f64::from(users)
     });
-    let samples = samples(&body);
-    let own = samples
-        .keys()
-        .filter(|s| s.starts_with("pgweir_query_seconds_count"));
-    assert_eq!(own.count(), 101);
+    let series = |body: &str| {
+        let names = samples(body).into_keys();
+        let counts = |name: &String| name.starts_with("pgweir_query_seconds_count");
+        names.filter(counts).count()
+    };
+    assert_eq!(series(&body), 101);
     let others = r#"pgweir_query_seconds_count{database="",user=""}"#;
-    assert_eq!(samples[others], f64::from(users - 100));
+    assert_eq!(samples(&body)[others], f64::from(users - 100));
     promtool(&body);
+    drop(clients);
     for n in 0..users {
         pg.client().query(&format!("drop role \"many{n}\""));
     }
@@ -380,7 +401,7 @@ fn a_port_in_use_is_named() {
 /// end, and clients do not notice.
 #[test]
 fn a_storm_of_scrapes_disturbs_nobody() {
-    const SCRAPERS: usize = 100;
+    const SCRAPERS: usize = 80;
     let pg = shared_postgres();
     let (weir, http) = start(pg.port, "");
     let mut client = weir.client();

@@ -137,7 +137,7 @@ impl ClientTask {
                 ))
             }
             _ => {
-                self.note_errors();
+                self.note_answers();
                 self.note_write();
                 self.hold_until_told();
                 self.settle_fill(now);
@@ -182,8 +182,12 @@ impl ClientTask {
         if let Some(began) = active.statement_began.replace(now.micros) {
             shard.times.query.observe(now.micros.saturating_sub(began));
         }
-        if let Some(began) = active.server_began.replace(now.micros) {
-            shard.times.server.observe(now.micros.saturating_sub(began));
+        if let Some(began) = &mut active.server_began {
+            shard
+                .times
+                .server
+                .observe(now.micros.saturating_sub(*began));
+            *began = now.micros;
         }
         self.set_running_deadline(now.micros);
     }

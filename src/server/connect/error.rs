@@ -177,10 +177,9 @@ impl ConnectError {
         }
     }
 
-    /// As logins to servers are counted; `None`: there was none.
-    pub fn outcome(&self) -> Option<Connect> {
-        Some(match self {
-            ConnectError::LeftAlone { .. } | ConnectError::Parameter(_) => return None,
+    /// As attempts are counted.
+    pub fn outcome(&self) -> Connect {
+        match self.cause() {
             ConnectError::Resolve { .. } => Connect::Dns,
             ConnectError::Connect { .. } | ConnectError::Lost(_) => Connect::Network,
             ConnectError::Timeout { .. } => Connect::Timeout,
@@ -191,9 +190,11 @@ impl ConnectError {
             | ConnectError::Password(_)
             | ConnectError::PasswordRefused(_) => Connect::Auth,
             ConnectError::Protocol(_) => Connect::Protocol,
-            ConnectError::NoServer(_) => Connect::NoServer,
             ConnectError::Server(_) => Connect::Refused,
-        })
+            ConnectError::LeftAlone { .. }
+            | ConnectError::NoServer(_)
+            | ConnectError::Parameter(_) => Connect::Other,
+        }
     }
 
     /// What has gone wrong in the first place.

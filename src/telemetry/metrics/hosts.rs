@@ -5,6 +5,8 @@ use super::table;
 use crate::admin::console::Console;
 use crate::server::breaker::State;
 use crate::server::hosts::{HostRow, Standing};
+use crate::telemetry::counts::Label as _;
+use crate::telemetry::events::Connect;
 
 pub(super) fn render(console: &Console, page: &Page) {
     for row in console.pools().hosts() {
@@ -22,6 +24,9 @@ fn one(row: &HostRow, page: &Page) {
     page.counter(&table::BREAKER_OPENED, [host, port], row.opened);
     let connecting = f64::from(row.connecting);
     page.gauge(&table::CONNECTING, [host, port], connecting);
+    for (result, n) in Connect::LABELS.iter().zip(&row.connects) {
+        page.counter(&table::CONNECTS, [host, port, result], *n);
+    }
     let role = row.standing.label();
     page.gauge(&table::HOST_ROLE, [host, port, role], 1.0);
     if let Standing::Replica { lag } = row.standing {

@@ -76,7 +76,6 @@ fn events(console: &Console, page: &Page) {
     page.counters_of(&table::LOGIN_ATTEMPTS, &events.logins);
     page.counters_of(&table::DISCONNECTS, &events.leaves);
     page.counters_of(&table::CANCEL_REQUESTS, &events.cancel_requests);
-    page.counters_of(&table::CONNECTS, &events.connects);
     page.counters_of(&table::RELOADS, &events.reloads);
     page.gauge(&table::CONFIGURED, [], events.configured_at() as f64);
     page.counters_at(&table::ERRORS_BY_CLASS, events, |here| &here.errors);

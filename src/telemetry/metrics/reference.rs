@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{ALL, Kind, LabelName, Row, Values};
+use super::table::{ALL, LabelName, Row, Values};
 
 /// Markdown: a table of metrics for each section, and one of labels.
 pub fn reference() -> String {
@@ -75,6 +75,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use super::super::table::Kind;
     use super::*;
 
     const BEGIN: &str =

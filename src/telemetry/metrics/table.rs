@@ -19,6 +19,7 @@ const SERVER_STATE: LabelName = closed("state", &["new", "idle", "active", "test
 const POOL_STATE: LabelName = closed("state", &["connecting", "idle", "active"]);
 const TLS: LabelName = closed("tls", Tls::LABELS);
 const ROLE: LabelName = closed("role", &["unknown", "down", "primary", "replica"]);
+const CONNECT: LabelName = closed("result", Connect::LABELS);
 const BREAKER: LabelName = closed("state", &["closed", "open", "half-open"]);
 const BYPASS: LabelName = closed("reason", &super::cache::BYPASS_REASONS);
 const SERVER_DATABASE: LabelName = open("server_database", "database of a server");
@@ -108,7 +109,7 @@ families! {
 "Servers" {
     SERVERS: Gauge "pgweir_servers" [SERVER_STATE] "Server connections by state.";
     SERVERS_BY_TLS: Gauge "pgweir_servers_by_tls" [TLS] "Server connections by what encrypts them.";
-    CONNECTS: Counter "pgweir_server_logins_total" [closed("result", Connect::LABELS)] "Attempts at a server connection by how they ended.";
+    CONNECTS: Counter "pgweir_server_logins_total" [HOST, PORT, CONNECT] "Attempts to connect and log in, by how they ended.";
     BREAKER_CLOSED: Gauge "pgweir_host_breaker_closed" [HOST, PORT] "1 unless the host is left alone after failures.";
     BREAKER_STATE: Gauge "pgweir_host_breaker_state" [HOST, PORT, BREAKER] "1 for the state of the host's circuit breaker.";
     BREAKER_OPENED: Counter "pgweir_host_breaker_opened_total" [HOST, PORT] "Times that the host's circuit breaker has opened.";
