@@ -22,7 +22,10 @@ pub(super) const BYPASS_REASONS: [&str; BYPASSES.len()] = {
     reasons
 };
 
-static COUNTERS: &[(&Counter<2>, fn(&Counters) -> &AtomicU64)] = &[
+/// A counter of a pool's cache.
+type CacheCounter = (&'static Counter<2>, fn(&Counters) -> &AtomicU64);
+
+static COUNTERS: &[CacheCounter] = &[
     (&table::CACHE_HITS, |c| &c.hits),
     (&table::CACHE_HITS_IN_BLOCK, |c| &c.hits_in_block),
     (&table::CACHE_STALE_HITS, |c| &c.stale_hits),

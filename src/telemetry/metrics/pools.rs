@@ -10,7 +10,10 @@ use crate::pool::stats::{Times, Totals};
 /// What is shown of pools that have no histograms of their own, all together. No database is called that.
 const OTHERS: [&str; 2] = ["", ""];
 
-static COUNTERS: &[(&Counter<2>, fn(&Totals) -> u64)] = &[
+/// A counter of a pool.
+type PoolCounter = (&'static Counter<2>, fn(&Totals) -> u64);
+
+static COUNTERS: &[PoolCounter] = &[
     (&table::TRANSACTIONS, |t| t.transactions),
     (&table::QUERIES, |t| t.queries),
     (&table::ERRORS, |t| t.errors),
