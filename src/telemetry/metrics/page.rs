@@ -161,8 +161,10 @@ mod tests {
 
     #[test]
     fn a_histogram_is_cumulative() {
-        let mut value = Distribution::default();
-        value.sum = 60_250_001;
+        let mut value = Distribution {
+            sum: 60_250_001,
+            ..Distribution::default()
+        };
         (value.buckets[0], value.buckets[3], value.buckets[14]) = (2, 1, 4);
         let mut page = Page::new();
         page.histogram(&CLIENT_WAIT, ["d\"", "u"], &value);
