@@ -19,6 +19,7 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
+use crate::telemetry::metrics::Scrapes;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
@@ -78,6 +79,7 @@ pub struct Console {
     listening: Mutex<Vec<(i32, Address)>>,
     /// What operators have done.
     shard: Shard,
+    pub(super) scrapes: Scrapes,
 }
 
 impl Console {
@@ -98,6 +100,7 @@ impl Console {
             operators: Mutex::default(),
             listening: Mutex::default(),
             shard: Shard::default(),
+            scrapes: Scrapes::default(),
         })
     }
 
@@ -169,6 +172,17 @@ impl Console {
     pub fn peers(&self) -> Vec<Arc<Peer>> {
         let door = self.door.upgrade();
         door.map_or(Vec::new(), |door| door.peers.all())
+    }
+
+    /// When the first certificate that clients are shown runs out, in seconds since 1970.
+    pub fn certificate_not_after(&self) -> Option<i64> {
+        self.door.upgrade()?.tls.load().as_ref()?.not_after()
+    }
+
+    /// For how long each relay worker has been busy.
+    pub fn busy(&self) -> Vec<Duration> {
+        let door = self.door.upgrade();
+        door.map_or(Vec::new(), |door| door.workers.busy().collect())
     }
 
     pub fn is_draining(&self) -> bool {

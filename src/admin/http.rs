@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::console::Console;
-use crate::telemetry::{failures::Failures, metrics};
+use crate::telemetry::failures::Failures;
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 64;
@@ -48,8 +48,8 @@ pub async fn serve(listener: Arc<TcpListener>, console: Arc<Console>) {
         let console = Arc::clone(&console);
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let answer = answer(&request, &console);
-                async move { Ok::<_, Infallible>(answer) }
+                let console = Arc::clone(&console);
+                async move { Ok::<_, Infallible>(answer(&request, &console).await) }
             });
             // A peer that breaks off is no concern of ours.
             let connection = http1::Builder::new()
@@ -62,26 +62,26 @@ pub async fn serve(listener: Arc<TcpListener>, console: Arc<Console>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, console: &Console) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, console: &Arc<Console>) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         let allowed = HeaderValue::from_static("GET, HEAD");
         response.headers_mut().insert(ALLOW, allowed);
         return response;
     }
     match request.uri().path() {
         "/metrics" => {
-            let mut response = text(StatusCode::OK, metrics::render(console));
+            let mut response = text(StatusCode::OK, console.scrapes.get(console).await);
             let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, format);
             response
         }
-        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match unready(console) {
-            None => text(StatusCode::OK, "ready\n".to_owned()),
+            None => text(StatusCode::OK, "ready\n"),
             Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         },
-        _ => text(StatusCode::NOT_FOUND, "not found\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 
@@ -99,8 +99,8 @@ fn unready(console: &Console) -> Option<String> {
     Some(outage.map_or_else(|| "no server".to_owned(), |o| o.message))
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response
 }

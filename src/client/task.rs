@@ -33,6 +33,7 @@ use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
+use crate::telemetry::events::{Retry, Timeout};
 use crate::worker::{Home, Worker};
 
 mod abandon;
@@ -46,6 +47,7 @@ mod counted;
 mod end;
 mod io_steps;
 mod moving;
+mod noting;
 mod queued;
 mod reading;
 mod shared;
@@ -232,9 +234,11 @@ impl ClientTask {
         if let Some(end) = self.detached_deafness() {
             return Some(end);
         }
-        self.info
-            .take(Control::Deadline)
-            .then_some(End::ClientIdleTimeout)
+        let expired = self.info.take(Control::Deadline);
+        if expired {
+            self.note_timeout(Timeout::ClientIdle);
+        }
+        expired.then_some(End::ClientIdleTimeout)
     }
 
     fn become_idle(&mut self) {
@@ -300,11 +304,13 @@ impl ClientTask {
                 // Nothing was sent, so another one does as well.
                 let lender = self.lender();
                 lender.discard(server, "server closed the connection");
+                self.note_retry(Retry::LostServer);
                 self.set_detached(now);
                 return Step::Again;
             }
             Granted::Failed if self.is_lent() => {
                 self.count_read(|shard| &shard.reads_nowhere);
+                self.note_retry(Retry::Replica);
                 return self.checkout_from(None, cx, now);
             }
             Granted::Failed => {
@@ -373,7 +379,7 @@ impl ClientTask {
             let text = "canceling statement due to user request";
             self.refuse(sqlstate::QUERY_CANCELED, text);
         } else {
-            self.pool.shard(self.worker.home()).timeouts.add(1);
+            self.note_timeout(Timeout::QueryWait);
             let limit = self.limit(|t| t.query_wait);
             self.refuse(
                 sqlstate::TOO_MANY_CONNECTIONS,
@@ -398,8 +404,9 @@ impl ClientTask {
         let shard = self.pool.shard(self.worker.home());
         shard.assignments.add(1);
         if let Some(since) = active.began.replace(now.micros) {
-            shard.wait_micros.add(now.micros.saturating_sub(since));
-            active.x.counting.waited = now.micros.saturating_sub(since);
+            let waited = now.micros.saturating_sub(since);
+            shard.times.wait.observe(waited);
+            active.x.counting.waited = waited;
         }
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);

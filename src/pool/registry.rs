@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::overload::Classes;
 use super::settings::PoolSettings;
+use super::stats::Times;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
 use crate::cache::pool::PoolCache;
@@ -24,6 +25,8 @@ use crate::server::password::Passwords;
 
 pub mod pausing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use pausing::Holds;
 
@@ -145,10 +148,16 @@ impl Pools {
     }
 
     pub fn all(&self) -> Vec<Arc<Pool>> {
+        self.all_and_gone().0
+    }
+
+    /// All pools, and what was timed in those that are gone and had no series of their own.
+    pub fn all_and_gone(&self) -> (Vec<Arc<Pool>>, Times) {
         let inner = self.inner.lock();
+        let gone = self.shared.series.gone();
         let mut pools: Vec<_> = inner.pools.values().cloned().collect();
         pools.sort_by(|a, b| (&a.database, &a.user).cmp(&(&b.database, &b.user)));
-        pools
+        (pools, gone)
     }
 
     /// The pool for clients that say `user` and `name`; `database` is the entry that serves
@@ -223,6 +232,7 @@ impl Pools {
             if goes {
                 tracing::info!(?pool, "cleaning up idle pool");
                 pool.close();
+                self.shared.series.retire(pool);
             }
             !goes
         });
@@ -266,6 +276,7 @@ impl Pools {
                 pool.close();
                 let key = (Arc::clone(&pool.database), Arc::clone(&pool.user));
                 inner.pools.remove(&key);
+                self.shared.series.retire(&pool);
                 continue;
             };
             let moved = before.is_none_or(|b| {

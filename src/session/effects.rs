@@ -257,6 +257,7 @@ impl Link<'_> {
     /// A PREPARE has completed.
     pub(super) fn prepared(&mut self, name: &str, statement: Arc<Statement>) {
         if let Some(evicted) = self.server.hold(&statement) {
+            self.x.tally.statement_evictions += 1;
             self.server.close_later.push(evicted.name.clone());
         }
         self.client.set_statement(name.as_bytes(), statement);

@@ -11,7 +11,7 @@ use super::pins::Pin;
 use super::server::Copy;
 use crate::protocol::backend;
 use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::sqlstate::{self, Class, SqlState};
 
 /// Where the server raises "cached plan must not change result type" (0A000); asyncpg and pgjdbc
 /// know the error by this name and prepare the statement again.
@@ -23,14 +23,17 @@ const BROKEN: &[u8] = b"pgweir: this statement was rejected";
 impl Link<'_> {
     pub(super) fn error(&mut self, total: usize) {
         let fields = backend::error_fields(self.body(total));
-        if matches!(fields.severity, b"FATAL" | b"PANIC") {
-            self.x.last_words = Some(last_words(&fields));
-            self.x.down.skip(total);
-            return;
-        }
+        let class = Class::of(fields.code);
+        let last = matches!(fields.severity, b"FATAL" | b"PANIC").then(|| last_words(&fields));
         let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
         let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
         self.x.tally.errors += 1;
+        self.x.error_classes.push(class);
+        if last.is_some() {
+            self.x.last_words = last;
+            self.x.down.skip(total);
+            return;
+        }
         self.x.channels.clear();
         self.server.copy = Copy::No;
         match self.server.backlog.head_mut() {
@@ -138,6 +141,7 @@ impl Link<'_> {
         let describes = self.x.group.describes;
         self.x.group.describes |= lost;
         if (outdated || lost) && self.may_retry() {
+            self.x.tally.retries += 1;
             self.x.down.skip(total);
             self.x.group.suppress = self.x.group.parses_answered;
             self.skip_to_sync();

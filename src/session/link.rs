@@ -15,6 +15,7 @@ use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 use crate::protocol::frame::Header;
+use crate::protocol::sqlstate::Class;
 use crate::statement_stats::Counted;
 
 /// A FATAL error: the server is about to close the connection.
@@ -76,6 +77,12 @@ pub struct Tally {
     pub client_parses: u32,
     pub server_parses: u32,
     pub binds: u32,
+    /// Prepared statements with a name that the server had, or had not, and those that made room.
+    pub statement_hits: u32,
+    pub statement_misses: u32,
+    pub statement_evictions: u32,
+    /// Groups of messages that were sent again.
+    pub retries: u32,
 }
 
 /// The part of a link that exists only while client and server are linked.
@@ -132,6 +139,8 @@ pub struct Exchange {
     pub tally: Tally,
     /// For the statistics of statements.
     pub counting: Counting,
+    /// Of the errors in `tally`, in turn.
+    pub error_classes: Vec<Class>,
 }
 
 /// What is the same for all messages of a pool.
@@ -211,6 +220,7 @@ impl Exchange {
             unread: Share::default(),
             tally: Tally::default(),
             counting: Counting::default(),
+            error_classes: Vec::new(),
         }
     }
 
@@ -247,6 +257,7 @@ impl Exchange {
     /// For the next client.
     pub fn clear(&mut self) {
         self.detach();
+        self.error_classes.clear();
         self.up.clear();
         self.unread.clear();
         self.down.clear();

@@ -9,6 +9,7 @@ mod console;
 mod dns;
 mod http;
 mod ini;
+mod metrics;
 mod peering;
 mod reload;
 mod start;

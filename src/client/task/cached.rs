@@ -26,6 +26,7 @@ use crate::session::counted::tagged_rows;
 use crate::session::recording::{Ending, Recording, State};
 use crate::shared::Tier;
 use crate::statement_stats::entry::Outcome as Counted;
+use crate::telemetry::events::Timeout;
 
 /// An answer that is being asked for, to be kept.
 #[derive(Debug)]
@@ -352,7 +353,7 @@ impl ClientTask {
             let text = "canceling statement due to user request";
             self.refuse(sqlstate::QUERY_CANCELED, text);
         } else {
-            self.pool.shard(self.worker.home()).timeouts.add(1);
+            self.note_timeout(Timeout::Query);
             self.refuse(sqlstate::QUERY_CANCELED, super::timeouts::STATEMENT);
         }
         Some(Step::Again)
