@@ -19,6 +19,7 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
+use crate::telemetry::events::Events;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
@@ -78,6 +79,7 @@ pub struct Console {
     listening: Mutex<Vec<(i32, Address)>>,
     /// What operators have done.
     shard: Shard,
+    events: Events,
 }
 
 impl Console {
@@ -98,6 +100,7 @@ impl Console {
             operators: Mutex::default(),
             listening: Mutex::default(),
             shard: Shard::default(),
+            events: Events::default(),
         })
     }
 
@@ -135,6 +138,17 @@ impl Console {
     pub fn operators(&self) -> Vec<Arc<ClientInfo>> {
         let operators = self.operators.lock();
         operators.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// What has happened lately.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Wrong passwords of clients, so far.
+    pub fn wrong_passwords(&self) -> u64 {
+        let door = self.door.upgrade();
+        door.map_or(0, |door| door.gate.wrong_passwords())
     }
 
     pub fn pools(&self) -> &Pools {
@@ -269,6 +283,8 @@ impl Console {
                 Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
                 Err(error) => {
                     tracing::error!("reload failed, nothing has changed: {error}");
+                    self.events
+                        .warn("reload", format!("reload failed: {error}"));
                     Answer::Error(
                         sqlstate::CONFIG_FILE_ERROR,
                         "RELOAD failed, see logs for additional details".into(),
@@ -324,6 +340,12 @@ impl Console {
             }
         }
         if found {
+            let what = match flush {
+                Flush::All => "everything".to_owned(),
+                Flush::Database(name) => format!("database {name}"),
+                Flush::Table(name) => format!("table {name}"),
+            };
+            self.events.info("cache", format!("cache flushed: {what}"));
             Answer::Done("CACHE FLUSH".into(), Vec::new())
         } else {
             Answer::Error(

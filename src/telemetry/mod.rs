@@ -1,6 +1,8 @@
 //! What pgweir says about itself: log lines ([`log`]), metrics ([`metrics`]), and the
-//! counts of what is refused ([`refusals`]) and of what fails again and again ([`failures`]).
+//! counts of what is refused ([`refusals`]) and of what fails again and again ([`failures`]), the newest
+//! events ([`events`]).
 
+pub mod events;
 pub mod failures;
 pub mod log;
 pub mod metrics;
