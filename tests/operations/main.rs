@@ -9,6 +9,7 @@ mod console;
 mod dns;
 mod http;
 mod ini;
+mod page;
 mod peering;
 mod reload;
 mod start;

@@ -206,9 +206,9 @@ module.exports = {
     await page.keyboard.press('Enter');
     await until('all is active', async () => (await page.locator('#state').textContent()) === 'active');
     // Sorting, and the cursor in a chart.
-    await page.locator('th button', { hasText: 'Clients' }).first().focus();
+    await page.locator('th button', { hasText: 'Waiting' }).first().focus();
     await page.keyboard.press('Enter');
-    assert.equal(await page.locator('#pools-table th[aria-sort=descending]').textContent(), 'Clients');
+    assert.equal(await page.locator('#pools-table th[aria-sort=descending]').textContent(), 'Waiting');
     await page.locator('.chart svg').first().focus();
     await page.keyboard.press('ArrowLeft');
     assert.equal(await page.locator('.cursor').first().getAttribute('visibility'), 'visible');

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -25,7 +25,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that reads slowly, or asks again and again, makes room for others after this.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The kernel and hyper keep so much for a peer that does not read.
-const BUFFER: usize = 32 * 1024;
+const BUFFER: usize = 16 * 1024;
+
+/// For the last answer of a connection that has had its time.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// When a connection is to end; whoever feeds it puts that off.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Pace {
     began: Instant,
     /// Milliseconds since it began.
     until: AtomicU64,
+    /// It is fed: when its time is over, its peer does not read, and nothing more is to be said.
+    is_fed: AtomicBool,
 }
 
 impl Pace {
@@ -40,10 +45,17 @@ impl Pace {
         Pace {
             began: Instant::now(),
             until: AtomicU64::new(CONNECTION_TIMEOUT.as_millis() as u64),
+            is_fed: AtomicBool::new(false),
         }
     }
 
-    pub fn allow(&self, more: Duration) {
+    /// It is fed, and has taken what there was.
+    pub fn feed(&self, more: Duration) {
+        self.is_fed.store(true, Ordering::Relaxed);
+        self.allow(more);
+    }
+
+    fn allow(&self, more: Duration) {
         let until = (self.began.elapsed() + more).as_millis() as u64;
         self.until.store(until, Ordering::Relaxed);
     }
@@ -94,15 +106,21 @@ async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>) {
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let mut is_closing = false;
     loop {
         tokio::select! {
             // A peer that breaks off is no concern of ours.
             _ = &mut connection => return,
-            () = tokio::time::sleep_until(pace.end().into()) => {
-                if pace.end() <= Instant::now() {
-                    return;
-                }
-            }
+            () = tokio::time::sleep_until(pace.end().into()) => {}
         }
+        if pace.end() > Instant::now() {
+            continue;
+        }
+        if is_closing || pace.is_fed.load(Ordering::Relaxed) {
+            return;
+        }
+        is_closing = true;
+        pace.allow(LAST_WORDS);
+        connection.as_mut().graceful_shutdown();
     }
 }

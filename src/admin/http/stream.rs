@@ -130,7 +130,7 @@ async fn next(mut receiver: watch::Receiver<Bytes>) -> (watch::Receiver<Bytes>, 
 impl Stream {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // Only asked for when the peer has taken what was there before.
-        self.pace.allow(STALL);
+        self.pace.feed(STALL);
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }

@@ -53,7 +53,7 @@ function mean(key) {
 
 const TILES = [
   { title: "Queries", key: "queries", colour: "blue", unit: "/s", show: (v) => rate(v ?? 0), more: () => `${rate(mean("transactions") ?? 0)} transactions/s` },
-  { title: "Latency", key: "latency", colour: "violet", show: millis, more: () => `${millis(mean("wait"))} of waiting` },
+  { title: "Latency", key: "latency", colour: "violet", show: millis, more: () => `and ${millis(mean("wait"))} of waiting` },
   { title: "Waiting clients", key: "waiting", colour: "amber", show: () => count(points.at(-1)?.waiting ?? 0),
     more: () => longest(), mood: () => (points.at(-1)?.waiting ? "warn" : "") },
   { title: "Clients", key: "clients", colour: "blue", show: () => count(points.at(-1)?.clients ?? lastRow?.clients ?? 0), more: () => `${count(points.at(-1)?.active ?? 0)} active` },
@@ -116,7 +116,7 @@ function poolState(pool) {
 }
 
 const poolActions = {
-  name: "act", title: "Actions", cell: (td, pool) => {
+  name: "act", title: "Actions", number: true, cell: (td, pool) => {
     const wanted = session.admin ? `${pool.paused} ${pool.hits === null}` : "";
     if (td.dataset.shown === wanted) return;
     const focused = td.contains(document.activeElement) ? document.activeElement.dataset.act : null;
@@ -137,14 +137,15 @@ const pools = new Table(find("pools-table"), {
   columns: [
     { name: "database", title: "Database", head: true, key: (p) => p.id, cell: (th, p) => {
       const state = poolState(p);
-      const wanted = `${p.id} ${state}`;
+      const wanted = `${p.id} ${state} ${p.trouble}`;
       if (th.dataset.shown === wanted) return;
       th.dataset.shown = wanted;
       th.replaceChildren(p.database, el("span", { class: "sub" }, ` as ${p.user}`));
-      if (state) th.append(" ", el("span", { class: `pill ${state[0]}`, title: p.trouble }, state[1]));
+      if (state) th.append(" ", el("span", { class: `pill ${state[0]}` }, state[1]));
+      if (p.trouble) th.append(el("span", { class: "sub why" }, p.trouble));
     } },
     text("mode", "Mode", (p) => p.mode, { wide: true }),
-    number("clients", "Clients", (p) => p.clients, count),
+    number("clients", "Clients", (p) => p.clients, count, { wide: true }),
     number("waiting", "Waiting", (p) => p.waiting, count, { mood: (p) => (p.waiting ? "warn" : "") }),
     { name: "servers", title: "Servers", number: false, key: (p) => p.servers_active, hint: "in use, and most", cell: (td, p) => {
       if (!td.firstChild) td.append(el("span", { class: "use" }, el("i", { "aria-hidden": "true" }, el("b"), el("u")), el("span")));
