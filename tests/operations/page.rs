@@ -154,7 +154,7 @@ fn on_loopback_everybody_may_look_and_nobody_act() {
         has_pool && snapshot.contains(r#""state":"active""#),
         "{snapshot}"
     );
-    let session = r#"{"viewer":true,"admin":false,"password":false,"admin_password":false}"#;
+    let session = r#"{"viewer":true,"admin":false,"password":false,"admin_password":false,"tables":["cache"]}"#;
     assert_eq!(browser.get("/api/v1/session").1, session);
     for action in ACTIONS {
         assert_eq!(browser.own().post(&path(action), "").0, 403, "{action}");

@@ -133,13 +133,15 @@ async fn read(
         "history" => api::history(&site),
         "log" => api::log(&site),
         "clients" => api::clients::answer(&site, query),
-        "cache" => api::cache::answer(site).await,
         "events" if *request.method() == Method::HEAD => only("GET"),
         "events" => stream::open(request.headers().clone(), peer, site, pace),
         _ if api::actions::named(name).is_some() || matches!(name, "login" | "logout") => {
             only("POST")
         }
-        _ => problem(StatusCode::NOT_FOUND, "There is no such thing."),
+        _ => match api::tables::answer(site, name).await {
+            Some(table) => table,
+            None => problem(StatusCode::NOT_FOUND, "There is no such thing."),
+        },
     }
 }
 

@@ -30,6 +30,9 @@ const BUFFER: usize = 16 * 1024;
 /// For the last answer of a connection that has had its time.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether a connection's time is over.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// When a connection is to end; whoever feeds it puts that off.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -111,7 +114,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>) {
         tokio::select! {
             // A peer that breaks off is no concern of ours.
             _ = &mut connection => return,
-            () = tokio::time::sleep_until(pace.end().into()) => {}
+            // The end may have come nearer, too.
+            () = tokio::time::sleep(LOOK) => {}
         }
         if pace.end() > Instant::now() {
             continue;

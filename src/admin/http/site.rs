@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::api::{cache::Top, snapshot::Snapshots};
+use super::api::{snapshot::Snapshots, tables::Tables};
 use super::login::Guard;
 use super::sampler::History;
 use super::sessions::Sessions;
@@ -25,7 +25,7 @@ pub(super) struct Site {
     pub sessions: Mutex<Sessions>,
     pub guard: Guard,
     pub snapshots: Snapshots,
-    pub top: Top,
+    pub tables: Tables,
     pub history: Mutex<History>,
     pub feed: Feed,
     /// Places for pages that are fed.
@@ -41,7 +41,7 @@ impl Site {
             sessions: Mutex::default(),
             guard: Guard::default(),
             snapshots: Snapshots::default(),
-            top: Top::default(),
+            tables: Tables::default(),
             history: Mutex::default(),
             feed: Feed::default(),
             streams: Arc::new(Semaphore::new(stream::PLACES)),

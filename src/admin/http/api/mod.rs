@@ -1,9 +1,9 @@
 //! The page's API, `/api/v1/`: JSON of what the console shows, bounded in size.
 
 pub(super) mod actions;
-pub(super) mod cache;
 pub(super) mod clients;
 pub(super) mod snapshot;
+pub(super) mod tables;
 
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -22,6 +22,8 @@ struct Session {
     /// There is a password that lets one look, and one that lets one act.
     password: bool,
     admin_password: bool,
+    /// Tables that can be asked for.
+    tables: Vec<&'static str>,
 }
 
 /// What whoever asks may do, and could.
@@ -32,6 +34,7 @@ pub(super) fn session(access: Access, site: &Site) -> Response<Body> {
         admin: access == Access::Admin,
         password: rules.as_ref().is_some_and(|r| r.password.is_some()),
         admin_password: rules.as_ref().is_some_and(|r| r.admin_password.is_some()),
+        tables: tables::names(),
     };
     json(StatusCode::OK, &session)
 }

@@ -191,6 +191,21 @@ const topEntries = new Table(find("cache-table"), {
   ],
 });
 
+// Times are in microseconds.
+const statements = new Table(find("statements-table"), {
+  sort: ["total", true], none: "Nothing was asked yet.",
+  columns: [
+    text("query", "Statement", (s) => s.query, { kind: "code" }),
+    text("database", "Database", (s) => s.database, { wide: true }),
+    number("calls", "Calls", (s) => Number(s.calls), count),
+    number("total", "Total", (s) => Number(s.total_time) / 1000, millis),
+    number("mean", "Mean", (s) => Number(s.mean_time) / 1000, millis, { wide: true }),
+    number("p95", "95 %", (s) => Number(s.p95_time) / 1000, millis),
+    number("rows", "Rows", (s) => Number(s.rows), count, { wide: true }),
+    number("hits", "From cache", (s) => (Number(s.calls) ? Number(s.cache_hits) / Number(s.calls) : null), percent, { wide: true }),
+  ],
+});
+
 const clients = new Table(find("clients-table"), {
   none: "Nobody.",
   columns: [
@@ -276,12 +291,12 @@ async function showClients() {
   setText(find("clients-note"), search ? `${count(answer.found)} of ${count(answer.total)} found${shown}` : `${count(answer.total)} connected${shown}`);
 }
 
-async function showTop() {
-  const answer = await quietly(get("cache"));
-  if (!answer) return;
-  const entries = answer.rows.map((row) => named(answer.columns, row));
-  topEntries.fill(entries.slice(0, 10).map((e, i) => ({ ...e, id: `${e.database} ${e.user} ${e.statement} ${i}` })));
+async function showTable(name, table, id) {
+  const answer = await quietly(get(name));
+  if (answer) table.fill(answer.rows.slice(0, 10).map((row) => named(answer.columns, row)).map((e, i) => ({ ...e, id: id(e, i) })));
 }
+const showTop = () => showTable("cache", topEntries, (e, i) => `${e.database} ${e.user} ${e.statement} ${i}`);
+const showStatements = () => showTable("statements", statements, (e) => `${e.fingerprint} ${e.database} ${e.user}`);
 
 // What the stream notices as well.
 const quietly = (promise) => promise.catch(() => null);
@@ -292,7 +307,7 @@ const watcher = new IntersectionObserver((entries) => {
     if (isIntersecting) { inSight.add(target.id); refresh(true); } else inSight.delete(target.id);
   }
 }, { rootMargin: "300px" });
-["clients-table", "cache-table"].forEach((id) => watcher.observe(find(id)));
+["clients-table", "cache-table", "statements-table"].forEach((id) => watcher.observe(find(id)));
 
 let ticks = 0;
 function refresh(now) {
@@ -300,6 +315,7 @@ function refresh(now) {
   ticks += 1;
   if (inSight.has("clients-table") && (now || ticks % 2 === 0)) showClients();
   if (inSight.has("cache-table") && snapshot?.cache && (now || ticks % 10 === 0)) showTop();
+  if (inSight.has("statements-table") && (now || ticks % 5 === 0)) showStatements();
 }
 setInterval(refresh, 1000);
 
@@ -374,6 +390,7 @@ async function enter() {
   find("enter").hidden = session.admin || !session.admin_password || !session.viewer;
   find("leave").hidden = !session.admin && !(session.viewer && session.password);
   find("all-actions").hidden = !session.admin;
+  find("statements-card").hidden = !session.tables.includes("statements");
   setText(find("rights"), session.admin ? "You may pause, resume, reconnect and flush."
     : session.admin_password ? "You may look. To pause, resume, reconnect or flush, log in with [http] admin_password."
       : "You may look. Nobody may pause, resume, reconnect or flush from here, because [http] admin_password is not set.");
