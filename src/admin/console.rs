@@ -19,7 +19,7 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
-use crate::telemetry::events::Events;
+use crate::telemetry::journal::Journal;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
@@ -79,7 +79,7 @@ pub struct Console {
     listening: Mutex<Vec<(i32, Address)>>,
     /// What operators have done.
     shard: Shard,
-    events: Events,
+    journal: Journal,
 }
 
 impl Console {
@@ -100,7 +100,7 @@ impl Console {
             operators: Mutex::default(),
             listening: Mutex::default(),
             shard: Shard::default(),
-            events: Events::default(),
+            journal: Journal::default(),
         })
     }
 
@@ -141,8 +141,8 @@ impl Console {
     }
 
     /// What has happened lately.
-    pub fn events(&self) -> &Events {
-        &self.events
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Wrong passwords of clients, so far.
@@ -283,7 +283,7 @@ impl Console {
                 Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
                 Err(error) => {
                     tracing::error!("reload failed, nothing has changed: {error}");
-                    self.events
+                    self.journal
                         .warn("reload", format!("reload failed: {error}"));
                     Answer::Error(
                         sqlstate::CONFIG_FILE_ERROR,
@@ -345,7 +345,7 @@ impl Console {
                 Flush::Database(name) => format!("database {name}"),
                 Flush::Table(name) => format!("table {name}"),
             };
-            self.events.info("cache", format!("cache flushed: {what}"));
+            self.journal.info("cache", format!("cache flushed: {what}"));
             Answer::Done("CACHE FLUSH".into(), Vec::new())
         } else {
             Answer::Error(

@@ -54,8 +54,8 @@ pub(super) async fn obey(
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
                     Ok(Err(error)) => {
                         tracing::error!("reload failed, nothing has changed: {error}");
-                        let events = door.console.events();
-                        events.warn("reload", format!("reload failed: {error}"));
+                        let journal = door.console.journal();
+                        journal.warn("reload", format!("reload failed: {error}"));
                     }
                     Err(error) => tracing::error!(%error, "reload failed"),
                 }

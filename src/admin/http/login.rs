@@ -99,7 +99,7 @@ pub(super) async fn enter(
             site.guard.attempts.lock().failed(&RULES, &attempt, now);
         }
         tracing::warn!(%peer, "page: wrong password");
-        site.console.events().warn(
+        site.console.journal().warn(
             "login",
             format!("wrong password for the page from {}", peer.ip()),
         );

@@ -15,7 +15,7 @@ use crate::pool::registry::pausing::Hold;
 use crate::pool::stats::Totals;
 use crate::server::Activity;
 use crate::server::breaker::State as Breaker;
-use crate::telemetry::events::look::{HostSeen, Seen, Watch};
+use crate::telemetry::journal::look::{HostSeen, Seen, Watch};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// So many samples are kept: five minutes.
@@ -77,7 +77,7 @@ pub(super) async fn run(site: &Arc<Site>) {
         let console = &site.console;
         site.history.lock().add(sample(console));
         for happening in watch.look(seen(console), site.began.elapsed()) {
-            console.events().add(happening);
+            console.journal().add(happening);
         }
         if site.feed.is_wanted() {
             site.feed.send(&site.snapshots.get(site));

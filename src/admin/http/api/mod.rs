@@ -70,7 +70,7 @@ struct EventRow {
 
 /// What has happened, the newest first.
 pub(super) fn log(site: &Site) -> Response<Body> {
-    let all = site.console.events().all().into_iter();
+    let all = site.console.journal().all().into_iter();
     let rows = all.map(|event| EventRow {
         number: event.number,
         at: millis(event.at),

@@ -138,7 +138,7 @@ impl Snapshot {
             pools_total,
             hosts,
             hosts_total,
-            last_event: console.events().last(),
+            last_event: console.journal().last(),
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct Event {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Events(Mutex<Ring>);
+pub struct Journal(Mutex<Ring>);
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -63,7 +63,7 @@ struct Ring {
     events: VecDeque<Event>,
 }
 
-impl Events {
+impl Journal {
     pub fn add(&self, mut what: Happening) {
         if let Some((end, _)) = what.text.char_indices().nth(TEXT_MAX) {
             what.text.truncate(end);
@@ -108,16 +108,16 @@ mod tests {
 
     #[test]
     fn the_newest_are_kept_and_none_is_long() {
-        let events = Events::default();
-        assert_eq!((events.last(), events.all().len()), (0, 0));
+        let journal = Journal::default();
+        assert_eq!((journal.last(), journal.all().len()), (0, 0));
         for n in 1..=KEPT + 5 {
-            events.info("test", n.to_string());
+            journal.info("test", n.to_string());
         }
-        let all = events.all();
+        let all = journal.all();
         assert_eq!(all.len(), KEPT);
         assert_eq!((all[0].number, &*all[0].what.text), (205, "205"));
         assert_eq!(all[KEPT - 1].number, 6);
-        events.warn("test", "ü".repeat(1000));
-        assert_eq!(events.all()[0].what.text.chars().count(), TEXT_MAX);
+        journal.warn("test", "ü".repeat(1000));
+        assert_eq!(journal.all()[0].what.text.chars().count(), TEXT_MAX);
     }
 }
