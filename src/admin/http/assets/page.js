@@ -53,7 +53,7 @@ function mean(key) {
 
 const TILES = [
   { title: "Queries", key: "queries", colour: "blue", unit: "/s", show: (v) => rate(v ?? 0), more: () => `${rate(mean("transactions") ?? 0)} transactions/s` },
-  { title: "Latency", key: "latency", colour: "violet", show: millis, more: () => `and ${millis(mean("wait"))} of waiting` },
+  { title: "Latency", key: "latency", colour: "violet", show: millis, more: () => `+ ${millis(mean("wait"))} wait` },
   { title: "Waiting clients", key: "waiting", colour: "amber", show: () => count(points.at(-1)?.waiting ?? 0),
     more: () => longest(), mood: () => (points.at(-1)?.waiting ? "warn" : "") },
   { title: "Clients", key: "clients", colour: "blue", show: () => count(points.at(-1)?.clients ?? lastRow?.clients ?? 0), more: () => `${count(points.at(-1)?.active ?? 0)} active` },
@@ -82,7 +82,7 @@ const charts = [
   new Chart(find("charts"), { title: "Latency, mean", show: millis, series: [
     { key: "latency", label: "query", colour: "violet", area: true }, { key: "wait", label: "wait for a server", colour: "amber", dash: "5 3" }] }),
   new Chart(find("charts"), { title: "Clients and servers", show: count, series: [
-    { key: "clients", label: "clients", colour: "blue", area: true }, { key: "waiting", label: "waiting", colour: "amber" }, { key: "serversActive", label: "servers in use", colour: "green", dash: "5 3" }] }),
+    { key: "clients", label: "clients", colour: "blue", area: true }, { key: "waiting", label: "waiting", colour: "amber" }, { key: "serversActive", label: "servers used", colour: "green", dash: "5 3" }] }),
   new Chart(find("charts"), { title: "Answered by", show: (v) => `${rate(v)}/s`, tick: count, series: [
     { key: "served", label: "servers", colour: "blue", area: true }, { key: "hits", label: "cache", colour: "green", dash: "5 3" }] }),
 ];
