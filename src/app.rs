@@ -30,7 +30,7 @@ use crate::peering::Peers;
 use crate::pool::maintain;
 use crate::pool::registry::Pools;
 use crate::pool::{Origin, Shared};
-use crate::process::PidFile;
+use crate::process::{PidFile, yield_to_others};
 use crate::shared::Tier;
 use crate::telemetry::log::SetLog;
 use crate::worker::Workers;
@@ -55,6 +55,11 @@ fn hashing() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, HASHING)
 }
+
+/// How much the threads that do everything but relay (logins, connects, the console, HTTP) yield to those that do, as
+/// `nice` counts: a third as much of a busy core is left to one of them as to a worker, so a storm of logins is
+/// served in the gaps between queries, and still is when there are none.
+const CONTROL_NICENESS: i32 = 5;
 
 /// Orders to the running process, from signals and from the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +118,7 @@ pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<(
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
+        .on_thread_start(|| yield_to_others(CONTROL_NICENESS))
         .enable_all()
         .build()
         .context("control runtime")?;

@@ -132,6 +132,16 @@ impl Drop for PidFile {
     }
 }
 
+/// Makes the calling thread yield to others that want a core, as `nice` counts. For good: a thread may not take it
+/// back. One that may not do so, as under some sandboxes, goes on as everybody else.
+pub fn yield_to_others(niceness: i32) {
+    use rustix::process::{getpriority_process, setpriority_process};
+    // On Linux both are about the calling thread (setpriority(2), "C library/kernel differences").
+    if getpriority_process(None).is_ok_and(|now| now < niceness) {
+        let _ = setpriority_process(None, niceness);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

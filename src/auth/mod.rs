@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod hba;
 pub mod ldap;
 pub mod md5;
+mod salting;
 mod saslprep;
 pub mod scram;
 pub mod scram_client;

@@ -6,10 +6,11 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
+use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::salting::salted;
 use super::saslprep::prepared;
 
 /// Iterations of verifiers that we derive, as PostgreSQL's default (`scram_iterations`).
@@ -97,15 +98,7 @@ impl ScramVerifier {
 
     /// From a password; a millisecond or so of computing at 4096 iterations.
     pub fn derive(password: &str, salt: &[u8], iterations: NonZeroU32) -> ScramVerifier {
-        let mut salted = [0; 32];
-        let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(
-            algorithm,
-            iterations,
-            salt,
-            prepared(password).as_bytes(),
-            &mut salted,
-        );
+        let salted = salted(prepared(password).as_bytes(), salt, iterations);
         ScramVerifier {
             iterations,
             salt: salt.to_vec(),

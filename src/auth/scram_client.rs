@@ -10,10 +10,11 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use aws_lc_rs::{constant_time, digest, hmac, pbkdf2, rand};
+use aws_lc_rs::{constant_time, digest, hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::auth::salting::salted;
 use crate::auth::saslprep::prepared;
 use crate::auth::scram::ScramKeys;
 
@@ -261,14 +262,7 @@ impl fmt::Debug for AwaitProof {
 /// ClientKey and ServerKey of a password (RFC 5802 section 3). Costs `iterations` rounds of
 /// HMAC-SHA-256: a few milliseconds at PostgreSQL's default of 4096.
 pub fn derive_keys(password: &str, salt: &[u8], iterations: NonZeroU32) -> ScramKeys {
-    let mut salted = [0; 32];
-    pbkdf2::derive(
-        pbkdf2::PBKDF2_HMAC_SHA256,
-        iterations,
-        salt,
-        prepared(password).as_bytes(),
-        &mut salted,
-    );
+    let salted = salted(prepared(password).as_bytes(), salt, iterations);
     ScramKeys {
         client_key: hmac_sha256(&salted, b"Client Key"),
         server_key: hmac_sha256(&salted, b"Server Key"),

@@ -2,8 +2,11 @@
 
 use tokio::sync::Semaphore;
 
+use crate::process::yield_to_others;
+
 /// How much a thread that hashes yields to others, as `nice` counts: a tenth of a core is left to it when all
-/// cores are busy, so logins go on, and queries hardly feel them.
+/// cores are busy, so logins go on, and queries hardly feel them. What else comes to threads for blocking work
+/// (reading files, asking LDAP or PAM, the cache's look at the catalogs) can wait as well.
 const NICENESS: i32 = 10;
 
 /// Hashes so many passwords at once and no more, on threads of their own.
@@ -22,21 +25,10 @@ impl Hashing {
     ) -> Option<T> {
         let _permit = self.0.acquire().await.ok()?;
         let work = move || {
-            yield_to_queries();
+            yield_to_others(NICENESS);
             hash()
         };
         tokio::task::spawn_blocking(work).await.ok()
-    }
-}
-
-/// For good: a thread may not take it back. What else comes to threads for blocking work (reading files, asking LDAP
-/// or PAM, the cache's look at the catalogs) can wait as well.
-fn yield_to_queries() {
-    use rustix::process::{getpriority_process, setpriority_process};
-    // On Linux both are about the calling thread (setpriority(2), "C library/kernel differences").
-    if getpriority_process(None).is_ok_and(|now| now < NICENESS) {
-        // Who may not, as under some sandboxes, hashes as everybody else.
-        let _ = setpriority_process(None, NICENESS);
     }
 }
 
