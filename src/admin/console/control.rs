@@ -110,7 +110,7 @@ impl Console {
             }
         });
         let which = database.unwrap_or("all databases");
-        self.events
+        self.journal
             .warn("kill", format!("{which}: all connections closed"));
         for pool in self.pools.of(database) {
             pool.kill();
@@ -126,7 +126,7 @@ impl Console {
             return answer;
         }
         let which = database.unwrap_or("all databases");
-        self.events
+        self.journal
             .info("reconnect", format!("{which}: new server connections"));
         for pool in self.pools.of(database) {
             pool.reconnect();
