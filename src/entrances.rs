@@ -97,7 +97,7 @@ impl Entrances {
 
     pub fn announce(&self) {
         if let Some(address) = self.http.as_ref().and_then(|http| http.local_addr().ok()) {
-            tracing::info!(%address, "HTTP: /metrics, /healthz, /readyz");
+            tracing::info!(%address, "HTTP: the page, /metrics, /healthz, /readyz");
         }
         for listener in &self.listeners {
             tracing::info!("listening on {}", listener.address());

@@ -48,6 +48,7 @@ demo_config() {
         free_port && HTTP_LISTEN=127.0.0.1:$FREE_PORT
         toml_set "$config" http listen "\"$HTTP_LISTEN\""
     fi
+    toml_set "$config" http admin_password "\"$password\""
 
     toml_set "$config" pools.demo host '"127.0.0.1"'
     toml_set "$config" pools.demo port "$pg_port"

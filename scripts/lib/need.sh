@@ -7,6 +7,9 @@
 PSYCOPG_VERSION=3.3.9
 ASYNCPG_VERSION=0.32.0
 NODE_PG_VERSION=8.23.1
+# What looks at the page.
+PLAYWRIGHT_VERSION=1.65.1
+AXE_VERSION=4.14.1
 EMBEDDED_POSTGRES_VERSIONS=(13.23.0-beta.16 16.14.0-beta.17 18.4.0-beta.17)
 
 # need_debian WHY PACKAGE...
@@ -150,6 +153,18 @@ need_node() {
     need_npm
     say "installing pg $NODE_PG_VERSION in $dir (node-postgres, under test)"
     npm_install "$dir" "pg@$NODE_PG_VERSION" pg-copy-streams@7.0.0 pg-cursor@2.22.0
+}
+
+# Sets NODE_PATH so that require('playwright-core') and require('axe-core') find the pinned versions.
+# The browser is Debian's: neither brings one.
+need_browser() {
+    have chromium || need_debian "the browser that the page is tested in" chromium
+    local dir="$CACHE_DIR/page-playwright$PLAYWRIGHT_VERSION-axe$AXE_VERSION"
+    export NODE_PATH=$dir/node_modules
+    have node && [ -e "$dir/complete" ] && return 0
+    need_npm
+    say "installing playwright-core $PLAYWRIGHT_VERSION and axe-core $AXE_VERSION in $dir (the page's tests)"
+    npm_install "$dir" "playwright-core@$PLAYWRIGHT_VERSION" "axe-core@$AXE_VERSION"
 }
 
 npm_install() {

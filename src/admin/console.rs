@@ -19,6 +19,7 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::Scrapes;
 use parking_lot::Mutex;
 
@@ -80,6 +81,7 @@ pub struct Console {
     /// What operators have done.
     shard: Shard,
     pub(super) scrapes: Scrapes,
+    journal: Journal,
 }
 
 impl Console {
@@ -101,6 +103,7 @@ impl Console {
             listening: Mutex::default(),
             shard: Shard::default(),
             scrapes: Scrapes::default(),
+            journal: Journal::default(),
         })
     }
 
@@ -138,6 +141,17 @@ impl Console {
     pub fn operators(&self) -> Vec<Arc<ClientInfo>> {
         let operators = self.operators.lock();
         operators.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// What has happened lately.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Wrong passwords of clients, so far.
+    pub fn wrong_passwords(&self) -> u64 {
+        let door = self.door.upgrade();
+        door.map_or(0, |door| door.gate.wrong_passwords())
     }
 
     pub fn pools(&self) -> &Pools {
@@ -287,6 +301,8 @@ impl Console {
                 Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
                 Err(error) => {
                     tracing::error!("reload failed, nothing has changed: {error}");
+                    self.journal
+                        .warn("reload", format!("reload failed: {error}"));
                     Answer::Error(
                         sqlstate::CONFIG_FILE_ERROR,
                         "RELOAD failed, see logs for additional details".into(),
@@ -342,6 +358,12 @@ impl Console {
             }
         }
         if found {
+            let what = match flush {
+                Flush::All => "everything".to_owned(),
+                Flush::Database(name) => format!("database {name}"),
+                Flush::Table(name) => format!("table {name}"),
+            };
+            self.journal.info("cache", format!("cache flushed: {what}"));
             Answer::Done("CACHE FLUSH".into(), Vec::new())
         } else {
             Answer::Error(

@@ -48,11 +48,15 @@ pub(super) async fn obey(
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
                     tell_systemd(&[NotifyState::Reloading, now]);
                 }
-                let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
-                let reload = move || reload_config(&door, &set_log);
+                let (of, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
+                let reload = move || reload_config(&of, &set_log);
                 match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
-                    Ok(Err(error)) => tracing::error!("reload failed, nothing has changed: {error}"),
+                    Ok(Err(error)) => {
+                        tracing::error!("reload failed, nothing has changed: {error}");
+                        let journal = door.console.journal();
+                        journal.warn("reload", format!("reload failed: {error}"));
+                    }
                     Err(error) => tracing::error!(%error, "reload failed"),
                 }
                 tell_systemd(&[NotifyState::Ready]);

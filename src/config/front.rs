@@ -11,6 +11,7 @@ use super::tls::TlsChoice;
 use crate::auth::attempts::Rules;
 use crate::auth::hba::{Hba, IdentMaps};
 use crate::auth::ldap::LdapOptions;
+use crate::auth::secret::Secret;
 use crate::net::network::Network;
 
 /// Where clients reach us.
@@ -107,9 +108,16 @@ pub struct StartupRules {
     pub no_simple_queries: bool,
 }
 
+/// The HTTP port, and who may see the page there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// Whoever knows it may look. `None`: whoever is on this machine may.
+    pub password: Option<Secret>,
+    /// Whoever knows it may act, too. `None`: nobody may.
+    pub admin_password: Option<Secret>,
+    /// Names by which browsers may reach the page, in lower case; beside addresses and `localhost`.
+    pub names: Vec<String>,
 }
 
 /// `sslmode`, with libpq's meanings (PostgreSQL docs, 34.19 "SSL Support").

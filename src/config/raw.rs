@@ -5,6 +5,7 @@
 
 mod argv;
 mod fields;
+mod http;
 mod secret;
 mod unknown;
 
@@ -25,6 +26,7 @@ use super::{
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
+pub(super) use http::Http;
 pub(super) use secret::SecretSource;
 pub use unknown::nearest;
 
@@ -150,11 +152,6 @@ pub(super) struct Log {
     pub syslog: Option<bool>,
     pub syslog_ident: Option<String>,
     pub syslog_facility: Option<Facility>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Http {
-    pub listen: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

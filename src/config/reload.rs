@@ -36,11 +36,27 @@ pub fn diff(old: &Config, new: &Config) -> ReloadReport {
             report.applied.push(dotted(&[key.section, key.name]));
         }
     }
+    diff_page(old, new, &mut report.applied);
     diff_pools(old, new, &mut report.applied);
     diff_users(old, new, &mut report.applied);
     diff_peers(old, new, &mut report.applied);
     diff_applications(old, new, &mut report.applied);
     report
+}
+
+/// The passwords of the page.
+fn diff_page(old: &Config, new: &Config, changed: &mut Vec<String>) {
+    let (Some(old), Some(new)) = (&old.http, &new.http) else {
+        return;
+    };
+    for (name, differs) in [
+        ("password", old.password != new.password),
+        ("admin_password", old.admin_password != new.admin_password),
+    ] {
+        if differs {
+            changed.push(dotted(&["http", name]));
+        }
+    }
 }
 
 fn diff_pools(old: &Config, new: &Config, changed: &mut Vec<String>) {
@@ -163,7 +179,10 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
     new.log.style = old.log.style;
     new.startup.no_simple_queries = old.startup.no_simple_queries;
     new.max_packet_size = old.max_packet_size;
-    new.http.clone_from(&old.http);
+    match (&old.http, &mut new.http) {
+        (Some(old), Some(new)) => new.listen = old.listen,
+        (_, new) => new.clone_from(&old.http),
+    }
     new.dns.resolv_conf.clone_from(&old.dns.resolv_conf);
 }
 

@@ -8,6 +8,7 @@ mod check;
 pub(super) mod defaults;
 mod files;
 mod hosts;
+mod http;
 mod listen;
 mod login;
 mod password;
@@ -296,23 +297,6 @@ impl Resolver<'_, '_> {
             }
             config.max_packet_size = size.min(largest);
         }
-    }
-
-    fn http(&mut self, raw: raw::Http) -> Http {
-        let mut http = defaults::http();
-        if let Some(text) = raw.listen {
-            match text.parse() {
-                Ok(listen) => http.listen = listen,
-                Err(_) => self.problems.add(
-                    &["http", "listen"],
-                    format!(
-                        "{text:?} is no address and port such as \"127.0.0.1:9127\" or \
-                         \"[::]:9127\"; leave [http] out for no HTTP"
-                    ),
-                ),
-            }
-        }
-        http
     }
 
     fn user(&mut self, default: &User, name: &str, raw: raw::User) -> User {

@@ -278,6 +278,9 @@ const KEYS: &[Key] = &[
         let http = c.http.as_ref();
         http.map_or(String::new(), |http| http.listen.to_string())
     }),
+    live("http", "names", |c| {
+        join(c.http.iter().flat_map(|http| http.names.iter().cloned()))
+    }),
     live("client_tls", "sslmode", |c| {
         c.client_tls.mode.as_str().to_owned()
     }),

@@ -175,8 +175,12 @@ fn paths_and_methods() {
     let (_weir, http) = start(pg.port, "");
     assert_eq!(http.get("/healthz"), (200, "ok\n".into()));
     assert_eq!(http.get("/readyz"), (200, "ready\n".into()));
-    assert_eq!(http.get("/").0, 404);
-    assert_eq!(http.get("/metrics/x").0, 404);
+    assert_eq!(
+        http.get("/nothing").0,
+        421,
+        "only what is open is found under any name"
+    );
+    assert_eq!(http.get("/metrics/x").0, 421);
     assert_eq!(http.request("HEAD", "/metrics").0, 200);
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let (status, head, _) = http.request(method, "/metrics");

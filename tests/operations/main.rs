@@ -10,6 +10,7 @@ mod dns;
 mod http;
 mod ini;
 mod metrics;
+mod page;
 mod peering;
 mod reload;
 mod start;

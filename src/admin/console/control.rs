@@ -109,6 +109,9 @@ impl Console {
                 client.request(Control::Kill);
             }
         });
+        let which = database.unwrap_or("all databases");
+        self.journal
+            .warn("kill", format!("{which}: all connections closed"));
         for pool in self.pools.of(database) {
             pool.kill();
         }
@@ -122,6 +125,9 @@ impl Console {
         {
             return answer;
         }
+        let which = database.unwrap_or("all databases");
+        self.journal
+            .info("reconnect", format!("{which}: new server connections"));
         for pool in self.pools.of(database) {
             pool.reconnect();
         }

@@ -237,9 +237,20 @@ pub(in crate::admin) fn shared(console: &Console) -> Table {
 /// `SHOW CACHE TOP`: what is given most often.
 pub(in crate::admin) fn top(console: &Console) -> Table {
     let now = console.now();
-    let mut entries: Vec<_> = console.pools().caches().store().all().collect();
-    entries.sort_by_key(|e| std::cmp::Reverse(e.hits()));
-    let rows = entries.iter().take(ROWS_MAX).map(|entry| {
+    // There may be millions: no more are held on to than could be among the first.
+    let mut entries = Vec::new();
+    let keep = |entries: &mut Vec<_>| {
+        entries.sort_by_key(|(hits, _)| std::cmp::Reverse(*hits));
+        entries.truncate(ROWS_MAX);
+    };
+    for entry in console.pools().caches().store().all() {
+        entries.push((entry.hits(), entry));
+        if entries.len() >= 10 * ROWS_MAX {
+            keep(&mut entries);
+        }
+    }
+    keep(&mut entries);
+    let rows = entries.iter().map(|(_, entry)| {
         let parts = parts(&entry.key);
         let text = parts.get(3).copied().unwrap_or_default();
         vec![

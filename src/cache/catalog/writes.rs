@@ -7,7 +7,7 @@ use super::{Catalog, Declared, Effect, Kind, Relation, SearchPath, Unknown};
 use crate::cache::Oid;
 use crate::cache::facts::{Action, Mentions, Name, Write};
 
-/// Events of `pg_trigger.tgtype`.
+/// Journal of `pg_trigger.tgtype`.
 const INSERT: u16 = 4;
 const DELETE: u16 = 8;
 const UPDATE: u16 = 16;

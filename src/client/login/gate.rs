@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -23,6 +24,14 @@ use crate::telemetry::refusals::Reason;
 pub struct Gate {
     half_open: Mutex<HalfOpen<oneshot::Sender<()>>>,
     attempts: Mutex<Attempts>,
+    wrong_passwords: AtomicU64,
+}
+
+impl Gate {
+    /// How often somebody has shown a wrong one.
+    pub fn wrong_passwords(&self) -> u64 {
+        self.wrong_passwords.load(Ordering::Relaxed)
+    }
 }
 
 /// So few may always be at the door at once, if the configuration does not say less.
@@ -153,6 +162,11 @@ pub(super) fn end(
     attempt: Option<Attempt>,
     outcome: &Result<Proof, AuthError>,
 ) {
+    if let Err(AuthError::Failed(_) | AuthError::Certificate(_) | AuthError::Elsewhere(..)) =
+        outcome
+    {
+        door.gate.wrong_passwords.fetch_add(1, Ordering::Relaxed);
+    }
     let Some(attempt) = attempt else {
         return;
     };

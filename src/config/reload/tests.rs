@@ -103,6 +103,27 @@ fn sockets_and_threads_need_a_restart() {
 }
 
 #[test]
+fn who_may_see_the_page_changes_at_once() {
+    let page = |rest: &str| format!("{BASE}[http]\nlisten = '127.0.0.1:1'\n{rest}");
+    let text = "password = 'a'\nadmin_password = 'b'\nnames = 'weir.example'\n";
+    let (old, mut new) = (
+        parse(&page("")).expect("the old text is right"),
+        parse(&page(text).replace("127.0.0.1:1", "127.0.0.1:2")).expect("the new text is right"),
+    );
+    let report = diff(&old, &new);
+    assert_eq!(
+        report.applied,
+        ["http.names", "http.password", "http.admin_password"]
+    );
+    assert_eq!(report.needs_restart, ["http.listen"]);
+    keep_fixed(&old, &mut new);
+    let http = new.http.expect("it is still there");
+    assert_eq!(http.listen.port(), 1);
+    assert!(http.password.is_some() && http.admin_password.is_some());
+    assert_eq!(http.names, ["weir.example"]);
+}
+
+#[test]
 fn what_needs_a_restart_keeps_its_value() {
     let old = parse(BASE).expect("the text is right");
     let mut new = parse(OTHER_SOCKETS).expect("the text is right");

@@ -143,6 +143,9 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
 pub(super) fn http() -> Http {
     Http {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9127)),
+        password: None,
+        admin_password: None,
+        names: Vec::new(),
     }
 }
 

@@ -159,6 +159,15 @@ fn values_out_of_range_are_refused() {
         ("[log]\nlevel = 'inof'", "2: log.level: "),
         ("[log]\nlevel = 'a=b=c'", "2: log.level: "),
         ("[http]\nlisten = 'localhost'", "2: http.listen: "),
+        (
+            "[http]\npassword = 'md5e8a48653851e28c69d0506508fb27fc5'",
+            "2: http.password: must be",
+        ),
+        (
+            "[http]\nadmin_password = 'SCRAM-SHA-256$x'",
+            "2: http.admin_password: must be",
+        ),
+        ("[http]\nnames = ['a.b:80']", "2: http.names: "),
         ("[pools.a]\nport = 0", "2: pools.a.port: "),
         (
             "[pools.a]\npool_size = 0",

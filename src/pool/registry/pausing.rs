@@ -26,6 +26,21 @@ pub struct Holds {
 }
 
 impl Holds {
+    /// What everything is held up by.
+    pub fn all(&self) -> Option<Hold> {
+        self.all
+    }
+
+    /// Databases that are paused by name.
+    pub fn paused(&self) -> impl Iterator<Item = &str> {
+        self.paused.iter().map(String::as_str)
+    }
+
+    /// Databases that take no new clients.
+    pub fn disabled(&self) -> impl Iterator<Item = &str> {
+        self.disabled.iter().map(String::as_str)
+    }
+
     pub fn of(&self, database: &str) -> Option<Hold> {
         let own = self.paused.contains(database).then_some(Hold::Pause);
         // Of the two the one that closes connections.

@@ -1,0 +1,13 @@
+//! `[http]`.
+
+use serde::Deserialize;
+
+use super::{List, SecretSource};
+
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::config) struct Http {
+    pub listen: Option<String>,
+    pub password: Option<SecretSource>,
+    pub admin_password: Option<SecretSource>,
+    pub names: Option<List>,
+}
