@@ -5,7 +5,7 @@ import { el, svg } from "./dom.js";
 const SPAN = 300_000;
 // Samples that lie further apart are not joined by a line.
 const GAP = 4000;
-const LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 20;
+const LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 20;
 
 // The least of 1, 2, 2.5, 5, 10, 20... that is not less.
 function round(value) {
