@@ -32,7 +32,7 @@ use crate::pool::registry::Pools;
 use crate::pool::{Origin, Shared};
 use crate::process::PidFile;
 use crate::shared::Tier;
-use crate::telemetry::log::SetLog;
+use crate::telemetry::log::Logging;
 use crate::worker::Workers;
 
 mod leaving;
@@ -109,7 +109,7 @@ struct Ways {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<()> {
+pub fn run(config: Config, logging: Arc<Logging>, take_over: bool) -> anyhow::Result<()> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -117,7 +117,7 @@ pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<(
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, set_log, take_over, Arc::clone(&workers)));
+    let result = control.block_on(serve(config, logging, take_over, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
@@ -128,7 +128,7 @@ pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<(
 
 async fn serve(
     config: Config,
-    set_log: SetLog,
+    logging: Arc<Logging>,
     take_over: bool,
     workers: Arc<Workers>,
 ) -> anyhow::Result<()> {
@@ -155,7 +155,7 @@ async fn serve(
         departing,
         successor,
     };
-    let door = build(&config, &workers, &set_log, origin, ways)?;
+    let door = build(&config, &workers, &logging, origin, ways)?;
     let (passed, mut taker) = match taken.map(take::Taken::split) {
         Some((passed, taker)) => (passed, Some(taker)),
         None => (Passed::default(), None),
@@ -177,10 +177,11 @@ async fn serve(
         door.surroundings.clock,
     ));
     tokio::spawn(Arc::clone(&door.pools.shared().resolver).watch_zones());
+    tokio::spawn(Arc::clone(&logging).keep_reporting());
     tokio::spawn(watch::sweep(Arc::clone(&door)));
     tokio::spawn(watch::vacate(Arc::clone(&door)));
-    tokio::spawn(watch::watch_users(Arc::clone(&door), Arc::clone(&set_log)));
-    tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
+    tokio::spawn(watch::watch_users(Arc::clone(&door), Arc::clone(&logging)));
+    tokio::spawn(signals::obey(Arc::clone(&door), logging, orders, caught));
     let write = match taker {
         Some(_) => PidFile::take_over,
         None => PidFile::write,
@@ -261,7 +262,7 @@ async fn leave_tier(door: &Door) {
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
-    set_log: &SetLog,
+    logging: &Arc<Logging>,
     origin: Origin,
     ways: Ways,
 ) -> anyhow::Result<Arc<Door>> {
@@ -288,7 +289,7 @@ fn build(
     let door = Arc::new_cyclic(|door| {
         let remote = Remote {
             door: door.clone(),
-            set_log: Arc::clone(set_log),
+            logging: Arc::clone(logging),
             orders: ways.orders,
         };
         Door {

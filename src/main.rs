@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -73,14 +74,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     process::raise_descriptors();
     let take_over = cli.take_over;
     let quiet = cli.quiet || cli.daemon;
-    let set_log = log::start(&config.log.clone(), quiet, move |level| {
-        cli.log_filter(level)
-    })
-    .map_err(anyhow::Error::msg)?;
-    let result = app::run(config, set_log, take_over);
+    let logging = log::start(&config.log, quiet, move |level| cli.log_filter(level));
+    let logging = logging.map_err(anyhow::Error::msg)?;
+    let result = app::run(config, Arc::clone(&logging), take_over);
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
+    logging.finish();
     result
 }
 

@@ -54,6 +54,17 @@ pub trait Actions: Send + Sync + std::fmt::Debug {
     /// Why it cannot be so; nothing has changed.
     fn set(&self, key: &str, value: &str) -> Result<(), String>;
     fn shutdown(&self, mode: ShutdownMode);
+    /// What the process should have told and has not: names and numbers for metrics.
+    fn untold(&self) -> Vec<Untold>;
+}
+
+/// Something that could not be told to whoever it was meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    /// A metric.
+    pub name: &'static str,
+    pub help: &'static str,
+    pub count: u64,
 }
 
 /// Totals at the two ends of the last full period.
@@ -99,6 +110,11 @@ impl Console {
             listening: Mutex::default(),
             shard: Shard::default(),
         })
+    }
+
+    /// See [`Actions::untold`].
+    pub fn untold(&self) -> Vec<Untold> {
+        self.actions.untold()
     }
 
     /// Somebody has logged in to the console.

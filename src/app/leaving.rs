@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::client::directory::Directory;
-use crate::client::info::{ClientInfo, Control};
+use crate::client::info::{ClientInfo, Control, log_client};
 use crate::client::login::Door;
 use crate::client::task::{ClientParts, End, Farewell};
 use crate::pool::registry::Pools;
@@ -61,8 +61,7 @@ impl Farewell for Leaving {
     fn gone(&self, info: &ClientInfo, end: &End) {
         self.directory.leave(info);
         if self.pools.config().log.disconnections {
-            tracing::info!(client = info.id, database = %info.database, user = %info.user,
-                peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");
+            log_client!(info, info, reason = %end.reason(), age = info.age().as_secs(), "client gone");
         }
     }
 

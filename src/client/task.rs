@@ -33,6 +33,7 @@ use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
+use crate::session::pins::Pins;
 use crate::worker::Worker;
 
 mod abandon;
@@ -49,6 +50,7 @@ mod queued;
 mod reading;
 mod shared;
 mod timeouts;
+mod told;
 
 pub use active::Active;
 use active::Phase;
@@ -96,6 +98,8 @@ pub struct ClientTask {
     ears: Option<Box<Ears>>,
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
+    /// What the log says it is pinned by.
+    pins_told: Pins,
     /// When its last write was over, at the latest, where its reads may go to replicas.
     wrote_at: Option<Instant>,
     /// Taken away when it moves.
@@ -135,6 +139,7 @@ impl ClientTask {
             active: None,
             ears: None,
             own_timeouts: client.own_timeouts,
+            pins_told: Pins::default(),
             wrote_at: client.wrote_at,
             permit: Some(client.permit),
             introduced: false,
@@ -389,9 +394,10 @@ impl ClientTask {
         };
         let shard = self.pool.shard(self.worker.home());
         shard.assignments.add(1);
-        if let Some(since) = active.began.replace(now.micros) {
-            shard.wait_micros.add(now.micros.saturating_sub(since));
-        }
+        let since = active.began.replace(now.micros);
+        let waited = since.map_or(0, |since| now.micros.saturating_sub(since));
+        shard.wait_micros.add(waited);
+        told::begins(active, &self.context, waited);
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);
         self.info

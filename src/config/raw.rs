@@ -5,6 +5,7 @@
 
 mod argv;
 mod fields;
+mod log;
 mod secret;
 mod unknown;
 
@@ -19,12 +20,12 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
-    OverRate, PoolMode, Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy,
-    SslMode, Target,
+    AuthType, Balance, Consistency, FairBy, Invalidation, ListenChannels, OverRate, PoolMode,
+    Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
 pub(super) use fields::fields;
+pub(super) use log::Log;
 pub(super) use secret::SecretSource;
 pub use unknown::nearest;
 
@@ -135,20 +136,6 @@ pub(super) struct PoolKeys {
     pub query_wait_timeout: Option<Interval>,
     pub cancel_wait_timeout: Option<Interval>,
     pub client_write_timeout: Option<Interval>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Log {
-    pub level: Option<String>,
-    pub connections: Option<bool>,
-    pub disconnections: Option<bool>,
-    pub pooler_errors: Option<bool>,
-    pub stats: Option<bool>,
-    pub style: Option<LogStyle>,
-    pub file: Option<PathBuf>,
-    pub syslog: Option<bool>,
-    pub syslog_ident: Option<String>,
-    pub syslog_facility: Option<Facility>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -332,7 +332,7 @@ words!(
 );
 words!(Reads: Off = "off", Hint = "hint", Transaction = "transaction", Auto = "auto");
 words!(ReadYourWrites: Off = "off", Client = "client", Application = "application");
-words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
+words!(LogStyle: Text = "text", Json = "json", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",
     Authpriv = "authpriv",

@@ -9,6 +9,7 @@ use super::memory::Share;
 use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
+use super::told::Told;
 use super::upstream::ClientViolation;
 use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
@@ -128,6 +129,8 @@ pub struct Exchange {
     /// What `up` has grown by.
     pub unread: Share,
     pub tally: Tally,
+    /// For the log and for traces.
+    pub told: Told,
 }
 
 /// What is the same for all messages of a pool.
@@ -204,6 +207,7 @@ impl Exchange {
             judged: None,
             unread: Share::default(),
             tally: Tally::default(),
+            told: Told::default(),
         }
     }
 
@@ -234,6 +238,7 @@ impl Exchange {
         self.cancel_text = None;
         self.recording = None;
         self.judged = None;
+        self.told.end();
     }
 
     /// For the next client.

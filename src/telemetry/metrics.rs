@@ -15,6 +15,7 @@ use crate::server::Activity;
 mod cache;
 mod channels;
 mod hosts;
+mod untold;
 
 /// So many pools are shown; with databases or users made up by clients, there is no end to them.
 const POOLS_MAX: usize = 1000;
@@ -227,6 +228,7 @@ pub fn render(console: &Console) -> String {
         );
     }
     render_refusals(console, &recorder);
+    untold::render(console, &recorder);
     channels::describe(&recorder);
     let pools = console.pools().all();
     gauge(

@@ -9,6 +9,7 @@ mod console;
 mod dns;
 mod http;
 mod ini;
+mod logs;
 mod peering;
 mod reload;
 mod start;

@@ -79,6 +79,9 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             syslog: false,
             syslog_ident: "pgweir".to_owned(),
             syslog_facility: Facility::Daemon,
+            max_lines_per_second: 200,
+            slow_query: OFF,
+            statement_length: 1024,
         },
         http: None,
         client_tls: ClientTls {
