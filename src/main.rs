@@ -10,7 +10,7 @@ use clap::Parser as _;
 use pgweir::config::cli::{Cli, Command};
 use pgweir::config::{Config, ConfigError, System};
 use pgweir::process::{self, PidFile};
-use pgweir::telemetry::log;
+use pgweir::telemetry::{errors, log};
 use pgweir::{app, pgbouncer};
 
 fn main() -> ExitCode {
@@ -74,7 +74,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     process::raise_descriptors();
     let take_over = cli.take_over;
     let quiet = cli.quiet || cli.daemon;
-    let logging = log::start(&config.log, quiet, move |level| cli.log_filter(level));
+    let reporter = errors::start(&config.sentry).map_err(anyhow::Error::msg)?;
+    let logging = log::start(&config.log, quiet, reporter, move |level| {
+        cli.log_filter(level)
+    });
     let logging = logging.map_err(anyhow::Error::msg)?;
     let result = app::run(config, Arc::clone(&logging), take_over);
     if let Err(error) = &result {

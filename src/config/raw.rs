@@ -4,6 +4,7 @@
 //! mean together is [`super::resolve`]'s business. Every mistake is collected, not only the first.
 
 mod argv;
+mod exports;
 mod fields;
 mod log;
 mod secret;
@@ -24,6 +25,7 @@ use super::{
     Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
+pub(super) use exports::{Sentry, Traces};
 pub(super) use fields::fields;
 pub(super) use log::Log;
 pub(super) use secret::SecretSource;
@@ -37,6 +39,8 @@ pub(super) struct File {
     pub pool_defaults: PoolKeys,
     pub server_tls: ServerTls,
     pub log: Log,
+    pub sentry: Sentry,
+    pub traces: Traces,
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,
@@ -368,6 +372,12 @@ impl File {
         }
         if let Some((key, value)) = section("log") {
             file.log = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("sentry") {
+            file.sentry = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("traces") {
+            file.traces = reader.section(&key, value);
         }
         if let Some((key, value)) = section("http") {
             file.http = Some(reader.section(&key, value));

@@ -6,6 +6,7 @@
 mod cache;
 mod check;
 pub(super) mod defaults;
+mod exports;
 mod files;
 mod hosts;
 mod listen;
@@ -53,6 +54,8 @@ pub(super) fn resolve(
     resolver.host_limits(&mut config.host_limits, &file.general);
     resolver.listen(&mut config.listen, &file.general);
     log::log(&mut config.log, file.log);
+    resolver.sentry(&mut config.sentry, file.sentry);
+    resolver.traces(&mut config.traces, file.traces);
     startup(&mut config.startup, &file.general);
     dns(&mut config.dns, &file.general);
     config.http = file.http.map(|http| resolver.http(http));

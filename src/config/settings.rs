@@ -1,6 +1,7 @@
 //! The keys of a configuration as names and values: the one table behind `SHOW CONFIG` and behind
 //! the comparison at reload. Passwords are not in it.
 
+mod exports;
 mod log;
 mod login;
 mod user;
@@ -140,7 +141,7 @@ const fn named<T>(name: &'static str, value: fn(&T) -> String) -> NamedKey<T> {
 
 /// Every key of the process.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(log::KEYS).chain(login::KEYS)
+    KEYS.iter().chain(log::KEYS).chain(exports::KEYS).chain(login::KEYS)
 }
 
 const KEYS: &[Key] = &[

@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use tracing::callsite::Identifier;
 
 /// So many seconds' lines may come at once.
-pub(super) const BURST: u32 = 10;
+pub(in crate::telemetry) const BURST: u32 = 10;
 
 #[derive(Debug, Default)]
-pub(super) struct Limits(Mutex<Inner>);
+pub(in crate::telemetry) struct Limits(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -35,7 +35,7 @@ struct Kind {
 
 /// Whether a line may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admitted {
+pub(in crate::telemetry) enum Admitted {
     Yes,
     No,
     /// No, and it is the first one: see [`Limits::remember`].
@@ -44,7 +44,7 @@ pub(super) enum Admitted {
 
 /// Lines of one kind that were not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(in crate::telemetry) struct LeftOut {
     pub kind: Identifier,
     pub count: u64,
     /// What the first of them would have said.

@@ -5,7 +5,7 @@
 //! [`outlet`]). Whoever logs never waits for that.
 
 mod event;
-mod limit;
+pub(super) mod limit;
 mod outlet;
 mod pgbouncer;
 mod sink;
@@ -21,6 +21,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use super::errors::{Errors, Reporter, catch_panics};
 use crate::admin::console::Untold;
 use crate::config::Log;
 use event::Said;
@@ -35,6 +36,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// The log that has been started.
 pub struct Logging {
     shared: Arc<Shared>,
+    reporter: Option<Arc<Reporter>>,
     level: reload::Handle<EnvFilter, Registry>,
     filter: Box<dyn Fn(&str) -> String + Send + Sync>,
 }
@@ -46,13 +48,14 @@ struct Shared {
 }
 
 /// Begins to log. `filter` makes a tracing-subscriber filter of `log.level`; with `quiet`, nothing
-/// goes to standard error.
+/// goes to standard error. Errors, and panics from now on, are reported as well.
 ///
 /// # Errors
 /// A filter that cannot be read, a file that cannot be opened, or logging that was started before.
 pub fn start(
     log: &Log,
     quiet: bool,
+    reporter: Option<Arc<Reporter>>,
     filter: impl Fn(&str) -> &str + Send + Sync + 'static,
 ) -> Result<Arc<Logging>, String> {
     let filter = move |level: &str| filter(level).to_owned();
@@ -66,10 +69,13 @@ pub fn start(
     tracing_subscriber::registry()
         .with(level)
         .with(Lines(Arc::clone(&shared)))
+        .with(reporter.clone().map(Errors))
         .try_init()
         .map_err(|e| e.to_string())?;
+    catch_panics(reporter.clone());
     Ok(Arc::new(Logging {
         shared,
+        reporter,
         level: handle,
         filter: Box::new(filter),
     }))
@@ -93,7 +99,7 @@ impl Logging {
 
     /// Lines that nobody can read, for metrics.
     pub fn untold(&self) -> Vec<Untold> {
-        vec![
+        let mut untold = vec![
             Untold {
                 name: "pgweir_log_lines_left_out_total",
                 help: "Log lines that were not written: too many of their kind.",
@@ -104,7 +110,9 @@ impl Logging {
                 help: "Log lines that were not written: they came faster than they could be.",
                 count: self.shared.sink.lost(),
             },
-        ]
+        ];
+        untold.extend(self.reporter.as_ref().map(|reporter| reporter.untold()));
+        untold
     }
 
     /// Says from time to time what is left out of the log. Runs for ever.
@@ -117,6 +125,9 @@ impl Logging {
 
     /// Before the process ends; a pipe that nobody reads does not keep it from that.
     pub fn finish(&self) {
+        if let Some(reporter) = &self.reporter {
+            reporter.finish(LAST_LINES);
+        }
         self.shared.report();
         self.shared.sink.flush(Instant::now() + LAST_LINES);
     }
