@@ -33,6 +33,7 @@ use crate::pool::{Origin, Shared};
 use crate::process::PidFile;
 use crate::shared::Tier;
 use crate::telemetry::log::Logging;
+use crate::telemetry::traces::Tracer;
 use crate::worker::Workers;
 
 mod leaving;
@@ -110,6 +111,7 @@ struct Ways {
 /// # Errors
 /// What keeps it from starting.
 pub fn run(config: Config, logging: Arc<Logging>, take_over: bool) -> anyhow::Result<()> {
+    let tracer = Tracer::start(&config.traces).map_err(anyhow::Error::msg)?;
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -117,18 +119,35 @@ pub fn run(config: Config, logging: Arc<Logging>, take_over: bool) -> anyhow::Re
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, logging, take_over, Arc::clone(&workers)));
+    let outward = Outward {
+        logging,
+        tracer: tracer.clone(),
+    };
+    let result = control.block_on(serve(config, outward, take_over, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
         workers.stop();
     }
+    if let Some(tracer) = tracer {
+        tracer.finish(LAST_SPANS);
+    }
     result
+}
+
+/// How long the process waits in the end for spans to be taken.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
+/// What the process tells others about itself.
+#[derive(Debug, Clone)]
+struct Outward {
+    logging: Arc<Logging>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 async fn serve(
     config: Config,
-    logging: Arc<Logging>,
+    outward: Outward,
     take_over: bool,
     workers: Arc<Workers>,
 ) -> anyhow::Result<()> {
@@ -155,7 +174,8 @@ async fn serve(
         departing,
         successor,
     };
-    let door = build(&config, &workers, &logging, origin, ways)?;
+    let door = build(&config, &workers, &outward, origin, ways)?;
+    let logging = outward.logging;
     let (passed, mut taker) = match taken.map(take::Taken::split) {
         Some((passed, taker)) => (passed, Some(taker)),
         None => (Passed::default(), None),
@@ -262,7 +282,7 @@ async fn leave_tier(door: &Door) {
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
-    logging: &Arc<Logging>,
+    outward: &Outward,
     origin: Origin,
     ways: Ways,
 ) -> anyhow::Result<Arc<Door>> {
@@ -277,6 +297,7 @@ fn build(
         clock,
         max_packet_size: config.max_packet_size,
         no_simple_queries: config.startup.no_simple_queries,
+        tracer: outward.tracer.clone(),
         farewell: Box::new(Leaving {
             directory: Arc::clone(&directory),
             pools: Arc::clone(&pools),
@@ -289,7 +310,7 @@ fn build(
     let door = Arc::new_cyclic(|door| {
         let remote = Remote {
             door: door.clone(),
-            logging: Arc::clone(logging),
+            outward: outward.clone(),
             orders: ways.orders,
         };
         Door {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Order, tls_server};
+use super::{Order, Outward, tls_server};
 use crate::admin::console::{Actions, ShutdownMode, Untold};
 use crate::client::login::Door;
 use crate::config::{Config, reload};
@@ -13,7 +13,7 @@ use crate::telemetry::log::Logging;
 /// What the console can do to the process.
 pub(super) struct Remote {
     pub(super) door: std::sync::Weak<Door>,
-    pub(super) logging: Arc<Logging>,
+    pub(super) outward: Outward,
     pub(super) orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Remote {
 impl Actions for Remote {
     fn reload(&self) -> Result<Vec<String>, String> {
         match self.door.upgrade() {
-            Some(door) => reload_config(&door, &self.logging),
+            Some(door) => reload_config(&door, &self.outward.logging),
             None => Err("shutting down".to_owned()),
         }
     }
@@ -36,7 +36,7 @@ impl Actions for Remote {
         let mut set = door.set.lock();
         set.push((key.to_owned(), value.to_owned()));
         let new = door.config.load().with_settings(&set);
-        let applied = new.and_then(|new| apply_config(&door, &self.logging, new));
+        let applied = new.and_then(|new| apply_config(&door, &self.outward.logging, new));
         if applied.is_err() {
             set.pop();
         }
@@ -53,7 +53,9 @@ impl Actions for Remote {
     }
 
     fn untold(&self) -> Vec<Untold> {
-        self.logging.untold()
+        let mut untold = self.outward.logging.untold();
+        untold.extend(self.outward.tracer.iter().flat_map(|t| t.untold()));
+        untold
     }
 }
 

@@ -34,6 +34,7 @@ use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
 use crate::session::pins::Pins;
+use crate::telemetry::traces::Tracer;
 use crate::worker::Worker;
 
 mod abandon;
@@ -116,6 +117,8 @@ pub struct Surroundings {
     pub max_packet_size: usize,
     /// See [`crate::config::StartupRules`].
     pub no_simple_queries: bool,
+    /// If transactions are traced.
+    pub tracer: Option<Arc<Tracer>>,
     pub farewell: Box<dyn Farewell>,
 }
 

@@ -25,8 +25,12 @@ pub struct Told {
     count: u32,
     /// Of the transaction.
     pub parent: Option<TraceParent>,
+    /// Answers to it from the cache.
+    pub hits: u32,
     /// How long the transaction waited for its server connection.
-    pub wait_micros: u64,
+    wait_micros: u64,
+    /// The log has been told so.
+    wait_taken: bool,
 }
 
 impl Told {
@@ -35,8 +39,23 @@ impl Told {
         self.shown = shown;
         self.traced = traced;
         self.parent = None;
+        self.hits = 0;
         self.wait_micros = wait_micros;
+        self.wait_taken = false;
         self.forget();
+    }
+
+    /// How long the transaction waited for its server connection.
+    pub fn transaction_wait(&self) -> u64 {
+        self.wait_micros
+    }
+
+    /// The same for its first statement; 0 for the others.
+    pub fn take_wait(&mut self) -> u64 {
+        match std::mem::replace(&mut self.wait_taken, true) {
+            true => 0,
+            false => self.wait_micros,
+        }
     }
 
     /// The next statement is another one.

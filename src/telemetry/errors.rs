@@ -260,3 +260,44 @@ impl Visit for Shown<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::Hidden;
+
+    /// What is put together at run time may quote a client: it is not sent.
+    #[test]
+    fn a_panic_is_reported_without_what_it_may_quote() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = SentrySettings {
+            dsn: Some(Hidden::new(&format!("http://key@{address}/1"))),
+            environment: String::new(),
+        };
+        let reporter = start(&settings).unwrap();
+        let before = std::panic::take_hook();
+        catch_panics(reporter);
+        let quoted = "a secret".to_owned();
+        let _ = std::thread::spawn(|| panic!("a fixed text")).join();
+        let _ = std::thread::spawn(move || panic!("it quotes {quoted}")).join();
+        std::panic::set_hook(before);
+        let request = || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut text = String::new();
+            while !text.ends_with("}\n") && !text.ends_with("}") {
+                let mut part = [0; 4096];
+                let n = stream.read(&mut part).unwrap();
+                text += str::from_utf8(&part[..n]).unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            text
+        };
+        let (fixed, quoting) = (request(), request());
+        assert!(fixed.contains("\"level\":\"fatal\"") && fixed.contains("a fixed text at src"));
+        assert!(quoting.contains("errors.rs") && !quoting.contains("secret"), "{quoting}");
+    }
+}

@@ -7,6 +7,7 @@ mod abstract_sockets;
 mod alerts;
 mod console;
 mod dns;
+mod exports;
 mod http;
 mod ini;
 mod logs;

@@ -436,6 +436,7 @@ impl ClientTask {
             if let Some(began) = active.began.take() {
                 let micros = now.micros.saturating_sub(began);
                 shard.transaction_micros.add(micros);
+                told::transaction_over(active, &self.context, &self.info, began, now);
             }
         } else {
             self.set_idle_in_transaction_deadline(now);

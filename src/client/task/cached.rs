@@ -225,6 +225,7 @@ impl ClientTask {
         status: u8,
         now: Now,
     ) {
+        self.trace_hit(status != b'I', now);
         let Some(active) = self.active.as_mut() else {
             return;
         };
