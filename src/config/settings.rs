@@ -141,7 +141,10 @@ const fn named<T>(name: &'static str, value: fn(&T) -> String) -> NamedKey<T> {
 
 /// Every key of the process.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(log::KEYS).chain(exports::KEYS).chain(login::KEYS)
+    KEYS.iter()
+        .chain(log::KEYS)
+        .chain(exports::KEYS)
+        .chain(login::KEYS)
 }
 
 const KEYS: &[Key] = &[

@@ -125,7 +125,11 @@ async fn send_all(
             .header("x-sentry-auth", &auth)
             .body(body);
         let sent = match request {
-            Ok(request) => poster.post(request).await.map(drop).map_err(|e| e.to_string()),
+            Ok(request) => poster
+                .post(request)
+                .await
+                .map(drop)
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match sent {
@@ -145,7 +149,9 @@ impl Reporter {
 
     /// Once a panic is in the log.
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
-        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let place = panic
+            .location()
+            .map_or_else(String::new, ToString::to_string);
         let fixed = panic.payload().downcast_ref::<&'static str>();
         let thread = std::thread::current();
         let value = fixed.map_or("(its text may quote a client: see the log)", |text| text);
@@ -225,7 +231,10 @@ impl<S: Subscriber> Layer<S> for Errors {
         let mut report = Report {
             level: Severity::Error,
             logger: Some(metadata.target().to_owned()),
-            culprit: metadata.file().zip(metadata.line()).map(|(f, l)| format!("{f}:{l}")),
+            culprit: metadata
+                .file()
+                .zip(metadata.line())
+                .map(|(f, l)| format!("{f}:{l}")),
             ..Report::default()
         };
         event.record(&mut Shown(&mut report));
@@ -293,11 +302,16 @@ mod tests {
                 let n = stream.read(&mut part).unwrap();
                 text += str::from_utf8(&part[..n]).unwrap();
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .unwrap();
             text
         };
         let (fixed, quoting) = (request(), request());
         assert!(fixed.contains("\"level\":\"fatal\"") && fixed.contains("a fixed text at src"));
-        assert!(quoting.contains("errors.rs") && !quoting.contains("secret"), "{quoting}");
+        assert!(
+            quoting.contains("errors.rs") && !quoting.contains("secret"),
+            "{quoting}"
+        );
     }
 }

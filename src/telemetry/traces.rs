@@ -246,15 +246,13 @@ fn spans_of(transaction: &Transaction, spans: &mut Vec<SpanData>) {
     };
     let root = SpanId::from_bytes(random());
     let parent = transaction.parent.map(|parent| SpanId::from(parent.span));
-    let span = |id, parent: Option<SpanId>, name: &'static str, kind, [from, to]: [SystemTime; 2]| {
+    let span = |id,
+                parent: Option<SpanId>,
+                name: &'static str,
+                kind,
+                [from, to]: [SystemTime; 2]| {
         SpanData {
-            span_context: SpanContext::new(
-                trace,
-                id,
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::NONE,
-            ),
+            span_context: SpanContext::new(trace, id, TraceFlags::SAMPLED, false, TraceState::NONE),
             parent_span_id: parent.unwrap_or(SpanId::INVALID),
             parent_span_is_remote: id == root && parent.is_some(),
             span_kind: kind,

@@ -47,9 +47,17 @@ pub(super) fn statement_over(active: &mut Active, info: &ClientInfo, began: u64,
 fn say(active: &Active, info: &ClientInfo, waited: u64, served: u64) {
     let (statement, others) = active.x.told.shown();
     let millis = |micros: u64| micros as f64 / 1000.0;
-    log_client!(warn, info, server_connection = server(active),
-        duration_ms = millis(waited + served), wait_ms = millis(waited),
-        server_ms = millis(served), others, statement, "slow query");
+    log_client!(
+        warn,
+        info,
+        server_connection = server(active),
+        duration_ms = millis(waited + served),
+        wait_ms = millis(waited),
+        server_ms = millis(served),
+        others,
+        statement,
+        "slow query"
+    );
 }
 
 fn server(active: &Active) -> u64 {

@@ -9,8 +9,8 @@ use crate::auth::attempts::Rules;
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database, Facility,
     FeedSettings, Host, Http, Invalidation, Listen, ListenChannels, Log, LogStyle, Login, PoolMode,
-    RowSecurity, SentrySettings, ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode,
-    StartupRules, Timeouts, TlsProtocols, TraceSettings, User,
+    RowSecurity, SentrySettings, ServerSettings, ServerTls, SessionStatePolicy, SharedCache,
+    SslMode, StartupRules, Timeouts, TlsProtocols, TraceSettings, User,
 };
 
 use crate::config::tls::TlsChoice;

@@ -38,9 +38,10 @@ impl Resolver<'_, '_> {
         if let Some(text) = self.private(&KEY, raw.headers) {
             match headers(&text) {
                 Some(headers) => traces.headers = headers,
-                None => self
-                    .problems
-                    .add(&KEY, "must be \"name=value\", or several with commas between them"),
+                None => self.problems.add(
+                    &KEY,
+                    "must be \"name=value\", or several with commas between them",
+                ),
             }
         }
         set(&mut traces.sample, raw.sample.map(|ratio| ratio.0));
@@ -90,7 +91,10 @@ mod tests {
     fn an_endpoint_is_a_url() {
         let with_path = "https://collector.example/x/v1/traces";
         for (text, expected) in [
-            ("http://127.0.0.1:4318", Some("http://127.0.0.1:4318/v1/traces")),
+            (
+                "http://127.0.0.1:4318",
+                Some("http://127.0.0.1:4318/v1/traces"),
+            ),
             ("http://[::1]:4318/", Some("http://[::1]:4318/v1/traces")),
             (with_path, Some(with_path)),
             ("127.0.0.1:4318", None),

@@ -12,7 +12,5 @@ pub(super) const KEYS: &[Key] = &[
         join(c.traces.headers.iter().map(|(name, _)| name))
     }),
     fixed("traces", "sample", |c| c.traces.sample.to_string()),
-    fixed("traces", "service_name", |c| {
-        c.traces.service_name.clone()
-    }),
+    fixed("traces", "service_name", |c| c.traces.service_name.clone()),
 ];

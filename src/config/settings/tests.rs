@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::config::raw::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, Login, PoolCache, PoolKeys, PoolOwn,
-    Sentry, ServerTls, Traces, User as RawUser, fields,
+    Auth, CacheLimits, ClientTls, General, Http, Log, Login, PoolCache, PoolKeys, PoolOwn, Sentry,
+    ServerTls, Traces, User as RawUser, fields,
 };
 use crate::config::reload::{ReloadReport, diff};
 use crate::config::tests::{Fake, parse, parse_on};
