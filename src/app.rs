@@ -32,7 +32,8 @@ use crate::pool::registry::Pools;
 use crate::pool::{Origin, Shared};
 use crate::process::{PidFile, yield_to_others};
 use crate::shared::Tier;
-use crate::telemetry::log::SetLog;
+use crate::telemetry::log::Logging;
+use crate::telemetry::traces::Tracer;
 use crate::worker::Workers;
 
 mod leaving;
@@ -114,7 +115,8 @@ struct Ways {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<()> {
+pub fn run(config: Config, logging: Arc<Logging>, take_over: bool) -> anyhow::Result<()> {
+    let tracer = Tracer::start(&config.traces).map_err(anyhow::Error::msg)?;
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
@@ -123,18 +125,35 @@ pub fn run(config: Config, set_log: SetLog, take_over: bool) -> anyhow::Result<(
         .build()
         .context("control runtime")?;
     let workers = Arc::new(Workers::start(config.workers).context("relay workers")?);
-    let result = control.block_on(serve(config, set_log, take_over, Arc::clone(&workers)));
+    let outward = Outward {
+        logging,
+        tracer: tracer.clone(),
+    };
+    let result = control.block_on(serve(config, outward, take_over, Arc::clone(&workers)));
     // Tasks on the control runtime may hold clients; they go first.
     control.shutdown_timeout(Duration::from_millis(200));
     if let Ok(workers) = Arc::try_unwrap(workers) {
         workers.stop();
     }
+    if let Some(tracer) = tracer {
+        tracer.finish(LAST_SPANS);
+    }
     result
+}
+
+/// How long the process waits in the end for spans to be taken.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
+/// What the process tells others about itself.
+#[derive(Debug, Clone)]
+struct Outward {
+    logging: Arc<Logging>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 async fn serve(
     config: Config,
-    set_log: SetLog,
+    outward: Outward,
     take_over: bool,
     workers: Arc<Workers>,
 ) -> anyhow::Result<()> {
@@ -161,7 +180,8 @@ async fn serve(
         departing,
         successor,
     };
-    let door = build(&config, &workers, &set_log, origin, ways)?;
+    let door = build(&config, &workers, &outward, origin, ways)?;
+    let logging = outward.logging;
     let (passed, mut taker) = match taken.map(take::Taken::split) {
         Some((passed, taker)) => (passed, Some(taker)),
         None => (Passed::default(), None),
@@ -183,10 +203,11 @@ async fn serve(
         door.surroundings.clock,
     ));
     tokio::spawn(Arc::clone(&door.pools.shared().resolver).watch_zones());
+    tokio::spawn(Arc::clone(&logging).keep_reporting());
     tokio::spawn(watch::sweep(Arc::clone(&door)));
     tokio::spawn(watch::vacate(Arc::clone(&door)));
-    tokio::spawn(watch::watch_users(Arc::clone(&door), Arc::clone(&set_log)));
-    tokio::spawn(signals::obey(Arc::clone(&door), set_log, orders, caught));
+    tokio::spawn(watch::watch_users(Arc::clone(&door), Arc::clone(&logging)));
+    tokio::spawn(signals::obey(Arc::clone(&door), logging, orders, caught));
     let write = match taker {
         Some(_) => PidFile::take_over,
         None => PidFile::write,
@@ -267,7 +288,7 @@ async fn leave_tier(door: &Door) {
 fn build(
     config: &Arc<Config>,
     workers: &Arc<Workers>,
-    set_log: &SetLog,
+    outward: &Outward,
     origin: Origin,
     ways: Ways,
 ) -> anyhow::Result<Arc<Door>> {
@@ -282,6 +303,7 @@ fn build(
         clock,
         max_packet_size: config.max_packet_size,
         no_simple_queries: config.startup.no_simple_queries,
+        tracer: outward.tracer.clone(),
         farewell: Box::new(Leaving {
             directory: Arc::clone(&directory),
             pools: Arc::clone(&pools),
@@ -294,7 +316,7 @@ fn build(
     let door = Arc::new_cyclic(|door| {
         let remote = Remote {
             door: door.clone(),
-            set_log: Arc::clone(set_log),
+            outward: outward.clone(),
             orders: ways.orders,
         };
         Door {

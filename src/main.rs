@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use pgweir::config::cli::{Cli, Command};
 use pgweir::config::{Config, ConfigError, System};
 use pgweir::process::{self, PidFile};
-use pgweir::telemetry::log;
+use pgweir::telemetry::{errors, log};
 use pgweir::{app, pgbouncer};
 
 fn main() -> ExitCode {
@@ -73,14 +74,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     process::raise_descriptors();
     let take_over = cli.take_over;
     let quiet = cli.quiet || cli.daemon;
-    let set_log = log::start(&config.log.clone(), quiet, move |level| {
+    let reporter = errors::start(&config.sentry).map_err(anyhow::Error::msg)?;
+    let logging = log::start(&config.log, quiet, reporter, move |level| {
         cli.log_filter(level)
-    })
-    .map_err(anyhow::Error::msg)?;
-    let result = app::run(config, set_log, take_over);
+    });
+    let logging = logging.map_err(anyhow::Error::msg)?;
+    let result = app::run(config, Arc::clone(&logging), take_over);
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
+    logging.finish();
     result
 }
 

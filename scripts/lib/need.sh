@@ -140,6 +140,20 @@ need_pgbouncer_tools() {
         "prometheus-pgbouncer-exporter==2.1.2" "pgbouncer==0.2.0"
 }
 
+# OpenTelemetry's own package reads the spans that pgweir sends.
+need_otlp() {
+    local venv="$CACHE_DIR/python-otlp"
+    export PGWEIR_OTLP_PYTHON=$venv/bin/python
+    "$PGWEIR_OTLP_PYTHON" -c 'import opentelemetry.proto.collector.trace.v1.trace_service_pb2' 2>/dev/null && return 0
+    need_python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python package apart" python3-venv
+    say "installing opentelemetry-proto from PyPI in $venv (what receives traces in tests)"
+    rm -rf "$venv"
+    mkdir -p "$CACHE_DIR"
+    python3 -m venv "$venv"
+    "$PGWEIR_OTLP_PYTHON" -m pip install --quiet --disable-pip-version-check "opentelemetry-proto==1.45.2"
+}
+
 need_npm() {
     have node && have npm && return 0
     need_debian "node-postgres runs on it, and npm brings other PostgreSQL versions" nodejs npm

@@ -56,6 +56,30 @@ pub trait Actions: Send + Sync + std::fmt::Debug {
     /// Why it cannot be so; nothing has changed.
     fn set(&self, key: &str, value: &str) -> Result<(), String>;
     fn shutdown(&self, mode: ShutdownMode);
+    /// What the process should have told and has not: names and numbers for metrics.
+    fn untold(&self) -> Vec<Untold>;
+}
+
+/// What the process tells others, or could not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Lines of the log that were too many of their kind.
+    LogLinesLeftOut,
+    /// Lines of the log that came faster than they could be written.
+    LogLinesLost,
+    /// Reports that did not reach Sentry.
+    ErrorReports,
+    /// Transactions whose spans were taken.
+    Traced,
+    /// Transactions whose spans did not reach the receiver.
+    TracedLost,
+}
+
+/// How often that was so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    pub what: What,
+    pub count: u64,
 }
 
 /// Totals at the two ends of the last full period.
@@ -105,6 +129,11 @@ impl Console {
             scrapes: Scrapes::default(),
             journal: Journal::default(),
         })
+    }
+
+    /// See [`Actions::untold`].
+    pub fn untold(&self) -> Vec<Untold> {
+        self.actions.untold()
     }
 
     /// Somebody has logged in to the console.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::client::directory::Directory;
-use crate::client::info::{ClientInfo, Control};
+use crate::client::info::{ClientInfo, Control, log_client};
 use crate::client::login::Door;
 use crate::client::task::{ClientParts, End, Farewell};
 use crate::pool::registry::Pools;
@@ -62,8 +62,7 @@ impl Farewell for Leaving {
         self.directory.leave(info);
         self.pools.shared().events.leaves.count(end.leave());
         if self.pools.config().log.disconnections {
-            tracing::info!(client = info.id, database = %info.database, user = %info.user,
-                peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");
+            log_client!(info, info, reason = %end.reason(), age = info.age().as_secs(), "client gone");
         }
     }
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{Order, tls_server};
-use crate::admin::console::{Actions, ShutdownMode};
+use super::{Order, Outward, tls_server};
+use crate::admin::console::{Actions, ShutdownMode, Untold};
 use crate::client::login::Door;
 use crate::config::{Config, reload};
 use crate::telemetry::events::Reload;
-use crate::telemetry::log::SetLog;
+use crate::telemetry::log::Logging;
 
 /// What the console can do to the process.
 pub(super) struct Remote {
     pub(super) door: std::sync::Weak<Door>,
-    pub(super) set_log: SetLog,
+    pub(super) outward: Outward,
     pub(super) orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Remote {
 impl Actions for Remote {
     fn reload(&self) -> Result<Vec<String>, String> {
         match self.door.upgrade() {
-            Some(door) => reload_config(&door, &self.set_log),
+            Some(door) => reload_config(&door, &self.outward.logging),
             None => Err("shutting down".to_owned()),
         }
     }
@@ -37,7 +37,7 @@ impl Actions for Remote {
         let mut set = door.set.lock();
         set.push((key.to_owned(), value.to_owned()));
         let new = door.config.load().with_settings(&set);
-        let applied = new.and_then(|new| apply_config(&door, &self.set_log, new));
+        let applied = new.and_then(|new| apply_config(&door, &self.outward.logging, new));
         if applied.is_err() {
             set.pop();
         }
@@ -52,11 +52,17 @@ impl Actions for Remote {
         };
         let _ = self.orders.send(order);
     }
+
+    fn untold(&self) -> Vec<Untold> {
+        let mut untold = self.outward.logging.untold();
+        untold.extend(self.outward.tracer.iter().flat_map(|t| t.untold()));
+        untold
+    }
 }
 
 /// Reads the configuration again and applies what can change. Gives warnings.
-pub(in crate::app) fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
-    let reloaded = try_reload_config(door, set_log);
+pub(in crate::app) fn reload_config(door: &Door, logging: &Logging) -> Result<Vec<String>, String> {
+    let reloaded = try_reload_config(door, logging);
     let events = &door.pools.shared().events;
     match &reloaded {
         Ok(_) => {
@@ -68,20 +74,20 @@ pub(in crate::app) fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec
     reloaded
 }
 
-fn try_reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
+fn try_reload_config(door: &Door, logging: &Logging) -> Result<Vec<String>, String> {
     let new = door.config.load().reload().map_err(|first| {
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
     let mut set = door.set.lock();
-    let notes = apply_config(door, set_log, new)?;
+    let notes = apply_config(door, logging, new)?;
     set.clear();
     Ok(notes)
 }
 
 pub(super) fn apply_config(
     door: &Door,
-    set_log: &SetLog,
+    logging: &Logging,
     mut new: Config,
 ) -> Result<Vec<String>, String> {
     let old = door.config.load_full();
@@ -95,7 +101,7 @@ pub(super) fn apply_config(
         .apply(Arc::clone(&new))
         .map_err(|e| e.to_string())?;
     door.pools.open_minimum();
-    set_log(&new.log)?;
+    logging.set(&new.log)?;
     door.tls.store(tls);
     door.peers.apply(&new);
     door.limits.set_total(new.max_client_conn);

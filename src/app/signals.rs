@@ -10,7 +10,7 @@ use super::{Order, reload_config};
 use crate::client::login::Door;
 use crate::pool::registry::Pools;
 use crate::pool::registry::pausing::{Hold, HoldError};
-use crate::telemetry::log::SetLog;
+use crate::telemetry::log::Logging;
 
 /// What the process is sent from outside.
 pub(super) struct Signals {
@@ -37,7 +37,7 @@ impl Signals {
 
 pub(super) async fn obey(
     door: Arc<Door>,
-    set_log: SetLog,
+    logging: Arc<Logging>,
     orders: mpsc::UnboundedSender<Order>,
     mut caught: Signals,
 ) {
@@ -48,8 +48,8 @@ pub(super) async fn obey(
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
                     tell_systemd(&[NotifyState::Reloading, now]);
                 }
-                let (of, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
-                let reload = move || reload_config(&of, &set_log);
+                let (of, logging) = (Arc::clone(&door), Arc::clone(&logging));
+                let reload = move || reload_config(&of, &logging);
                 match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
                     Ok(Err(error)) => {

@@ -9,7 +9,7 @@ use super::remote::apply_config;
 use crate::client::info::Control;
 use crate::client::login::Door;
 use crate::server::ServerInfo;
-use crate::telemetry::log::SetLog;
+use crate::telemetry::log::Logging;
 
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -73,7 +73,7 @@ fn forsake(door: &Door, servers: &[Arc<ServerInfo>]) {
 const WATCH: Duration = Duration::from_secs(1);
 
 /// Takes over the user list when its file changes, without a reload, as PgBouncer does.
-pub(super) async fn watch_users(door: Arc<Door>, set_log: SetLog) {
+pub(super) async fn watch_users(door: Arc<Door>, logging: Arc<Logging>) {
     let written = |door: &Door| {
         let file = door.config.load().auth.file.clone()?;
         let metadata = std::fs::metadata(&file).ok()?;
@@ -87,11 +87,11 @@ pub(super) async fn watch_users(door: Arc<Door>, set_log: SetLog) {
             continue;
         }
         before = now;
-        let (door, set_log) = (Arc::clone(&door), Arc::clone(&set_log));
+        let (door, logging) = (Arc::clone(&door), Arc::clone(&logging));
         let take_over = move || {
             let set = door.set.lock();
             let new = door.config.load().with_settings(&set)?;
-            apply_config(&door, &set_log, new)
+            apply_config(&door, &logging, new)
         };
         match tokio::task::spawn_blocking(take_over).await {
             Ok(Ok(_)) => tracing::info!("the user list has changed"),

@@ -13,6 +13,17 @@ use crate::net::stream::Tls;
 use crate::protocol::startup::Replication;
 use crate::server::connect::Address;
 
+/// Logs something about a client, with who it is: `log_client!(warn, info, error, "...")`.
+macro_rules! log_client {
+    ($level:ident, $info:expr, $($said:tt)+) => {{
+        let info: &$crate::client::info::ClientInfo = &$info;
+        tracing::$level!(client = info.id, database = %info.database, user = %info.user,
+            application = info.application_name.as_deref().unwrap_or_default(),
+            peer = %info.peer, $($said)+)
+    }};
+}
+pub(crate) use log_client;
+
 /// Time since the process started; cheap to keep in an atomic.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(Instant);

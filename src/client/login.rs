@@ -49,6 +49,7 @@ mod gate;
 mod greeting;
 mod half_open;
 mod limits;
+mod lines;
 mod prove;
 mod refusal;
 mod replication;
@@ -59,6 +60,7 @@ use entering::{asked_for, console_user, enter, operator};
 pub use gate::Gate;
 use gate::Presence;
 pub use limits::ClientLimits;
+use lines::Whom;
 use prove::{pass_on, prove};
 use refusal::{Refusal, say_no, unwelcome};
 pub use settle::{own_timeouts, settle, settle_again};
@@ -151,29 +153,13 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             }
             None => return,
         };
-        let (database, user) = (
-            arrival.startup.database.clone(),
-            arrival.startup.user.clone(),
-        );
-        let peer = arrival.peer.clone();
-        let began = Instant::now();
-        if config.log.connections {
-            let tls = if stream.is_tls() { "yes" } else { "no" };
-            let replication = arrival.startup.replication.parameter();
-            tracing::info!(client = id, %database, %user, %peer, tls, replication, "login attempt");
-        }
+        let (whom, began) = (Whom::of(&arrival), Instant::now());
+        whom.attempt(&config.log, stream.is_tls());
         let admitted = log_in(&door, &config, stream, arrival, deadline).await;
         let outcome = admitted.as_ref().err().map(|(_, refusal)| refusal.outcome);
         door.count_login(outcome.unwrap_or(Login::Success));
         if let Err((mut stream, refusal)) = admitted {
-            if config.log.pooler_errors {
-                tracing::warn!(client = id, %database, %user, %peer, error = refusal.message,
-                    "pooler error");
-            }
-            if config.log.disconnections {
-                tracing::info!(client = id, %database, %user, %peer, reason = refusal.message,
-                    age = began.elapsed().as_secs(), "login failed");
-            }
+            whom.refused(&config.log, &refusal, began.elapsed());
             say_no(&mut stream, &refusal).await;
         }
     };

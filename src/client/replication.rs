@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::info::{ClientInfo, Control, State};
+use super::info::{ClientInfo, Control, State, log_client};
 use super::task::{End, Surroundings};
 use crate::net::stream::Stream;
 use crate::pool::budget::Permit;
@@ -204,7 +204,7 @@ impl ReplicationClient {
             Poll::Ready(Stop::ToBroken(error)) => Poll::Ready(End::Broken(error)),
             Poll::Ready(Stop::Eof | Stop::FromBroken(_)) => Poll::Ready(self.server_gone()),
             Poll::Ready(Stop::Violation(OutOfStep(error))) => {
-                tracing::warn!(client = self.info.id, %error, "server connection out of step");
+                log_client!(warn, self.info, %error, "server connection out of step");
                 Poll::Ready(End::ServerLost)
             }
         }

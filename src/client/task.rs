@@ -33,7 +33,9 @@ use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
+use crate::session::pins::Pins;
 use crate::telemetry::events::{Retry, Timeout};
+use crate::telemetry::traces::Tracer;
 use crate::worker::{Home, Worker};
 
 mod abandon;
@@ -52,6 +54,7 @@ mod queued;
 mod reading;
 mod shared;
 mod timeouts;
+mod told;
 
 pub use active::Active;
 use active::Phase;
@@ -99,6 +102,8 @@ pub struct ClientTask {
     ears: Option<Box<Ears>>,
     /// Of the user that it has logged in as, where the pool is another user's.
     own_timeouts: Option<Arc<Timeouts>>,
+    /// What the log says it is pinned by.
+    pins_told: Pins,
     /// When its last write was over, at the latest, where its reads may go to replicas.
     wrote_at: Option<Instant>,
     /// Taken away when it moves.
@@ -115,6 +120,8 @@ pub struct Surroundings {
     pub max_packet_size: usize,
     /// See [`crate::config::StartupRules`].
     pub no_simple_queries: bool,
+    /// If transactions are traced.
+    pub tracer: Option<Arc<Tracer>>,
     pub farewell: Box<dyn Farewell>,
 }
 
@@ -138,6 +145,7 @@ impl ClientTask {
             active: None,
             ears: None,
             own_timeouts: client.own_timeouts,
+            pins_told: Pins::default(),
             wrote_at: client.wrote_at,
             permit: Some(client.permit),
             introduced: false,
@@ -407,6 +415,9 @@ impl ClientTask {
             let waited = now.micros.saturating_sub(since);
             shard.times.wait.observe(waited);
             active.x.counting.waited = waited;
+            told::begins(active, &self.context, waited);
+        } else {
+            told::begins(active, &self.context, 0);
         }
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);

@@ -67,6 +67,12 @@ pub struct Log {
     pub syslog: bool,
     pub syslog_ident: String,
     pub syslog_facility: Facility,
+    /// Of one kind; 0 is unlimited.
+    pub max_lines_per_second: u32,
+    /// Requests that take so long have a line each; zero: none has.
+    pub slow_query: Duration,
+    /// Bytes of a statement that such a line shows.
+    pub statement_length: usize,
 }
 
 /// What a line of the log looks like.
@@ -74,6 +80,8 @@ pub struct Log {
 pub enum LogStyle {
     /// Fields with names.
     Text,
+    /// An object a line.
+    Json,
     /// PgBouncer's lines, for what reads those.
     PgBouncer,
 }

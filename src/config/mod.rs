@@ -7,6 +7,7 @@
 mod cache;
 pub mod cli;
 mod error;
+mod exports;
 mod front;
 mod hosts;
 mod outside;
@@ -35,6 +36,7 @@ pub use cache::{
     Invalidation, RowSecurity, SharedCache,
 };
 pub use error::ConfigError;
+pub use exports::{Hidden, SentrySettings, TraceSettings};
 pub use front::{
     Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, Login, ServerTls, SslMode,
     StartupRules, TlsProtocols,
@@ -93,6 +95,8 @@ pub struct Config {
     /// How long clients may stay when another process takes over; zero: as long as they like.
     pub upgrade_timeout: Duration,
     pub log: Log,
+    pub sentry: SentrySettings,
+    pub traces: TraceSettings,
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,

@@ -4,8 +4,10 @@
 //! mean together is [`super::resolve`]'s business. Every mistake is collected, not only the first.
 
 mod argv;
+mod exports;
 mod fields;
 mod http;
+mod log;
 mod secret;
 mod unknown;
 
@@ -20,13 +22,14 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::error::Problems;
 use super::units::{Count, FileMode, Interval, List, Port, Size};
 use super::{
-    AuthType, Balance, Consistency, Facility, FairBy, Invalidation, ListenChannels, LogStyle,
-    OverRate, PoolMode, Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy,
-    SslMode, Target,
+    AuthType, Balance, Consistency, FairBy, Invalidation, ListenChannels, OverRate, PoolMode,
+    Priority, ReadYourWrites, Reads, Role, RowSecurity, SessionStatePolicy, SslMode, Target,
 };
 pub(super) use argv::Argv;
+pub(super) use exports::{Sentry, Traces};
 pub(super) use fields::fields;
 pub(super) use http::Http;
+pub(super) use log::Log;
 pub(super) use secret::SecretSource;
 pub use unknown::nearest;
 
@@ -38,6 +41,8 @@ pub(super) struct File {
     pub pool_defaults: PoolKeys,
     pub server_tls: ServerTls,
     pub log: Log,
+    pub sentry: Sentry,
+    pub traces: Traces,
     pub http: Option<Http>,
     pub client_tls: ClientTls,
     pub auth: Auth,
@@ -138,20 +143,6 @@ pub(super) struct PoolKeys {
     pub query_wait_timeout: Option<Interval>,
     pub cancel_wait_timeout: Option<Interval>,
     pub client_write_timeout: Option<Interval>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Log {
-    pub level: Option<String>,
-    pub connections: Option<bool>,
-    pub disconnections: Option<bool>,
-    pub pooler_errors: Option<bool>,
-    pub stats: Option<bool>,
-    pub style: Option<LogStyle>,
-    pub file: Option<PathBuf>,
-    pub syslog: Option<bool>,
-    pub syslog_ident: Option<String>,
-    pub syslog_facility: Option<Facility>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -379,6 +370,12 @@ impl File {
         }
         if let Some((key, value)) = section("log") {
             file.log = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("sentry") {
+            file.sentry = reader.section(&key, value);
+        }
+        if let Some((key, value)) = section("traces") {
+            file.traces = reader.section(&key, value);
         }
         if let Some((key, value)) = section("http") {
             file.http = Some(reader.section(&key, value));

@@ -177,6 +177,8 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
     new.pidfile.clone_from(&old.pidfile);
     new.user.clone_from(&old.user);
     new.log.style = old.log.style;
+    new.sentry.clone_from(&old.sentry);
+    new.traces.clone_from(&old.traces);
     new.startup.no_simple_queries = old.startup.no_simple_queries;
     new.max_packet_size = old.max_packet_size;
     match (&old.http, &mut new.http) {

@@ -6,10 +6,12 @@
 mod cache;
 mod check;
 pub(super) mod defaults;
+mod exports;
 mod files;
 mod hosts;
 mod http;
 mod listen;
+mod log;
 mod login;
 mod password;
 mod peers;
@@ -28,8 +30,7 @@ use super::outside::Outside;
 use super::raw::{self, File, SecretSource};
 use super::units::List;
 use super::{
-    Auth, Config, Database, FALLBACK, Host, Http, Invalidation, Log, SharedCache, StartupRules,
-    User,
+    Auth, Config, Database, FALLBACK, Host, Http, Invalidation, SharedCache, StartupRules, User,
 };
 use crate::auth::secret::Secret;
 use crate::dns::DnsSettings;
@@ -53,7 +54,9 @@ pub(super) fn resolve(
     resolver.process(&mut config, &file.general);
     resolver.host_limits(&mut config.host_limits, &file.general);
     resolver.listen(&mut config.listen, &file.general);
-    log(&mut config.log, file.log);
+    log::log(&mut config.log, file.log);
+    resolver.sentry(&mut config.sentry, file.sentry);
+    resolver.traces(&mut config.traces, file.traces);
     startup(&mut config.startup, &file.general);
     dns(&mut config.dns, &file.general);
     config.http = file.http.map(|http| resolver.http(http));
@@ -151,19 +154,6 @@ fn set_nonzero<T: Default + PartialEq, V: Into<T>>(slot: &mut Option<T>, value: 
     if let Some(value) = value {
         *slot = Some(value.into()).filter(|value| *value != T::default());
     }
-}
-
-fn log(log: &mut Log, raw: raw::Log) {
-    set(&mut log.level, raw.level);
-    set(&mut log.connections, raw.connections);
-    set(&mut log.disconnections, raw.disconnections);
-    set(&mut log.pooler_errors, raw.pooler_errors);
-    set(&mut log.stats, raw.stats);
-    set(&mut log.style, raw.style);
-    set_path(&mut log.file, raw.file);
-    set(&mut log.syslog, raw.syslog);
-    set(&mut log.syslog_ident, raw.syslog_ident);
-    set(&mut log.syslog_facility, raw.syslog_facility);
 }
 
 fn startup(rules: &mut StartupRules, raw: &raw::General) {

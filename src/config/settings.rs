@@ -1,6 +1,8 @@
 //! The keys of a configuration as names and values: the one table behind `SHOW CONFIG` and behind
 //! the comparison at reload. Passwords are not in it.
 
+mod exports;
+mod log;
 mod login;
 mod user;
 
@@ -139,7 +141,10 @@ const fn named<T>(name: &'static str, value: fn(&T) -> String) -> NamedKey<T> {
 
 /// Every key of the process.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(login::KEYS)
+    KEYS.iter()
+        .chain(log::KEYS)
+        .chain(exports::KEYS)
+        .chain(login::KEYS)
 }
 
 const KEYS: &[Key] = &[
@@ -261,18 +266,6 @@ const KEYS: &[Key] = &[
     }),
     live("general", "max_user_client_connections", |c| {
         c.default_user.max_user_client_connections.to_string()
-    }),
-    live("log", "level", |c| c.log.level.clone()),
-    live("log", "connections", |c| flag(c.log.connections)),
-    live("log", "disconnections", |c| flag(c.log.disconnections)),
-    live("log", "pooler_errors", |c| flag(c.log.pooler_errors)),
-    live("log", "stats", |c| flag(c.log.stats)),
-    fixed("log", "style", |c| c.log.style.as_str().to_owned()),
-    live("log", "file", |c| file(&c.log.file)),
-    live("log", "syslog", |c| flag(c.log.syslog)),
-    live("log", "syslog_ident", |c| c.log.syslog_ident.clone()),
-    live("log", "syslog_facility", |c| {
-        c.log.syslog_facility.as_str().to_owned()
     }),
     fixed("http", "listen", |c| {
         let http = c.http.as_ref();

@@ -138,6 +138,8 @@ fn the_example_has_every_key() {
     assert!(general.contains("listen_addr") && general.contains("query_timeout"));
     assert_eq!(keys("general"), general);
     assert_eq!(keys("log"), set(&[fields::<Log>()]));
+    assert_eq!(keys("sentry"), set(&[fields::<raw::Sentry>()]));
+    assert_eq!(keys("traces"), set(&[fields::<raw::Traces>()]));
     assert_eq!(keys("http"), set(&[fields::<Http>()]));
     assert_eq!(keys("client_tls"), set(&[fields::<ClientTls>()]));
     assert_eq!(keys("server_tls"), set(&[fields::<ServerTls>()]));

@@ -73,6 +73,7 @@ deserialize_scalars!(
     Interval,
     Size,
     Count,
+    Ratio,
     Port,
     FileMode,
     PoolMode,
@@ -197,6 +198,22 @@ impl From<Count> for u32 {
 impl From<Count> for usize {
     fn from(count: Count) -> usize {
         count.0 as usize
+    }
+}
+
+/// A part of a whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ratio(pub f64);
+
+impl Scalar for Ratio {
+    const EXPECTED: &'static str = "a number from 0 to 1";
+
+    fn from_int(value: i64) -> Option<Ratio> {
+        Ratio::from_float(value as f64)
+    }
+
+    fn from_float(value: f64) -> Option<Ratio> {
+        (0.0..=1.0).contains(&value).then_some(Ratio(value))
     }
 }
 
@@ -332,7 +349,7 @@ words!(
 );
 words!(Reads: Off = "off", Hint = "hint", Transaction = "transaction", Auto = "auto");
 words!(ReadYourWrites: Off = "off", Client = "client", Application = "application");
-words!(LogStyle: Text = "text", PgBouncer = "pgbouncer");
+words!(LogStyle: Text = "text", Json = "json", PgBouncer = "pgbouncer");
 words!(
     Facility: Auth = "auth",
     Authpriv = "authpriv",

@@ -14,7 +14,7 @@ use super::VERSION;
 use super::channel::{ChannelError, Listener, Speaker, both};
 use super::message::{Client, Pool as PoolMessage, Server as ServerMessage, ToNew, ToRunning};
 use crate::app::signals::tell_systemd;
-use crate::client::info::Control;
+use crate::client::info::{Control, log_client};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
 use crate::entrances::Entrances;
@@ -218,8 +218,7 @@ impl Giver<'_> {
             Ok(true) => {
                 self.given.clients += 1;
                 let info = &client.info;
-                tracing::debug!(client = info.id, database = %info.database, user = %info.user,
-                    peer = %info.peer, "client handed over");
+                log_client!(debug, info, "client handed over");
                 if let Some(server) = client.server {
                     client.pool.part_with(server);
                 }

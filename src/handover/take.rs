@@ -18,7 +18,7 @@ use super::message::{ToNew, ToRunning};
 use super::{VERSION, message};
 use crate::auth::secret::Secret;
 use crate::client::cancel_key::CancelKey;
-use crate::client::info::{ClientIdentity, ClientInfo};
+use crate::client::info::{ClientIdentity, ClientInfo, log_client};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
 use crate::config::Config;
@@ -333,7 +333,7 @@ impl Taker {
         };
         let info = Arc::new(ClientInfo::connected_at(identity, time(client.connected)));
         if !door.directory.enter_again(&info) {
-            tracing::warn!(client = info.id, "two clients have the same cancel key");
+            log_client!(warn, info, "two clients have the same cancel key");
         }
         login::settle(
             door,

@@ -201,7 +201,11 @@ impl Pool {
         };
         match self.log_in(permit, Replication::None, &[]).await {
             Ok(server) => {
-                self.health.lock().failing = None;
+                let failing = self.health.lock().failing.take();
+                if let Some(failing) = failing {
+                    tracing::info!(pool = ?self, attempts = failing.attempts,
+                        outage = ?failing.since.elapsed(), "connected to the server again");
+                }
                 let index = Home::Control.index(self.shared.workers);
                 let woken = self
                     .core

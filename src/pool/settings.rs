@@ -27,11 +27,15 @@ pub struct PoolSettings {
     pub overload: Option<Arc<Overload>>,
 }
 
-/// Which of its server connections' doings are logged.
+/// What is logged of its connections, and of its clients' requests.
 #[derive(Debug, Clone, Copy)]
 pub struct LogServers {
     pub connections: bool,
     pub disconnections: bool,
+    /// Requests that take so long; zero: none.
+    pub slow_query: Duration,
+    /// Bytes of a statement.
+    pub statement_length: usize,
 }
 
 /// A waiter elsewhere is preferred to a local one when it has waited this much longer.
@@ -71,6 +75,8 @@ impl PoolSettings {
             log: LogServers {
                 connections: log.connections,
                 disconnections: log.disconnections,
+                slow_query: log.slow_query,
+                statement_length: log.statement_length,
             },
             cache,
             overload: Overload::new(classes, database),

@@ -1,13 +1,15 @@
 //! What is known of each host that there are connections to, shared by all pools that have it: its circuit
 //! breaker, how many connections are in the making, and what it was last found to be.
 
+mod attempt;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::breaker::{Admission, Breaker, State};
 use super::connect::ConnectError;
@@ -15,6 +17,8 @@ use super::role::{Found, History};
 use super::seen::{Replayed, Said};
 use crate::config::{Host, HostLimits};
 use crate::telemetry::{counts::Counts, events::Connect};
+
+pub use attempt::Attempt;
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,88 +316,6 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.watched.store(false, Ordering::Relaxed);
-    }
-}
-
-/// A connection in the making. Dropped, it is given up.
-#[derive(Debug)]
-pub struct Attempt {
-    host: Arc<HostState>,
-    begun: Instant,
-    probe: bool,
-    ended: bool,
-    _slot: Option<OwnedSemaphorePermit>,
-}
-
-impl Attempt {
-    /// There is a connection.
-    pub fn succeeded(mut self) {
-        self.ended = true;
-        self.host.attempts.lock().answered();
-    }
-
-    /// There is none. Gives the error for who wanted it; if it is the host's, with the time when there
-    /// may be another attempt.
-    pub fn failed(mut self, error: ConnectError) -> ConnectError {
-        self.ended = true;
-        let mut attempts = self.host.attempts.lock();
-        match says(&error) {
-            Says::Answers => attempts.answered(),
-            Says::Nothing => attempts.breaker.given_up(self.probe),
-            Says::Silent => {
-                let (now, limits) = (Instant::now(), attempts.limits);
-                let breaker = &mut attempts.breaker;
-                breaker.failed(limits, self.begun, now, chance(now));
-                let until = breaker.retry_at().unwrap_or(now);
-                let error = Arc::new(error);
-                attempts.error = Some(Arc::clone(&error));
-                return ConnectError::LeftAlone { error, until };
-            }
-        }
-        error
-    }
-}
-
-impl Attempts {
-    fn answered(&mut self) {
-        self.breaker.succeeded();
-        self.error = None;
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.host.under_way.fetch_sub(1, Ordering::Relaxed);
-        if !self.ended {
-            self.host.attempts.lock().breaker.given_up(self.probe);
-        }
-    }
-}
-
-/// The clock's low digits are random enough to spread attempts.
-fn chance(now: Instant) -> f64 {
-    f64::from(now.elapsed().subsec_nanos() % 1024) / 1023.0
-}
-
-/// What an attempt says about the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    /// A server is there, whatever it thinks of us.
-    Answers,
-    Silent,
-    Nothing,
-}
-
-fn says(error: &ConnectError) -> Says {
-    match error {
-        ConnectError::Resolve { .. }
-        | ConnectError::Connect { .. }
-        | ConnectError::Timeout { .. }
-        | ConnectError::Lost(_) => Says::Silent,
-        // It is starting up, or going down.
-        ConnectError::Server(e) if e.code.starts_with("57P") => Says::Silent,
-        ConnectError::Server(_) | ConnectError::PasswordRefused(_) => Says::Answers,
-        _ => Says::Nothing,
     }
 }
 

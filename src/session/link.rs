@@ -10,6 +10,7 @@ use super::memory::Share;
 use super::recording::Recording;
 use super::server::ServerState;
 use super::statement::{Registry, Statement};
+use super::told::Told;
 use super::upstream::ClientViolation;
 use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
@@ -141,6 +142,8 @@ pub struct Exchange {
     pub counting: Counting,
     /// Of the errors in `tally`, in turn.
     pub error_classes: Vec<Class>,
+    /// For the log and for traces.
+    pub told: Told,
 }
 
 /// What is the same for all messages of a pool.
@@ -221,6 +224,7 @@ impl Exchange {
             tally: Tally::default(),
             counting: Counting::default(),
             error_classes: Vec::new(),
+            told: Told::default(),
         }
     }
 
@@ -252,6 +256,7 @@ impl Exchange {
         self.recording = None;
         self.judged = None;
         self.counting.clear();
+        self.told.end();
     }
 
     /// For the next client.

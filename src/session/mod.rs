@@ -7,7 +7,8 @@
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
 //! [`failure`]. [`channels`] deals with `LISTEN`. [`lane`] holds the bytes, [`backlog`] the answers that are still
-//! owed. [`counted`] takes down what statements take, [`unit`] is what one request runs, `leash` ends a link behind one, [`memory`] says what a client may have
+//! owed. [`counted`] takes down what statements take, [`told`] what the log may say of a request. [`unit`] is what
+//! one request runs, `leash` ends a link behind one, [`memory`] says what a client may have
 //! kept for it, and [`portable`] is all of it for another process.
 
 pub mod backlog;
@@ -33,6 +34,7 @@ pub mod settings;
 pub mod settle;
 pub mod special;
 pub mod statement;
+pub mod told;
 pub mod tracking;
 pub mod unit;
 pub mod upstream;

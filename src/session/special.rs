@@ -56,8 +56,10 @@ impl Link<'_> {
         let judged = self.judge_query();
         let body = &self.x.up.unscanned()[HEADER..header.total];
         let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
+        let strings = self.server.reported.standard_conforming_strings();
+        self.x.told.text(text, strings);
         // The unnamed statement does not survive a simple query.
-        match sql::classify(text, self.server.reported.standard_conforming_strings()) {
+        match sql::classify(text, strings) {
             Class::Plain => {
                 let run = self.run_of_text(text);
                 self.note_query(judged);

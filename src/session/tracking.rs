@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::link::Link;
 use super::statement::{Source, Statement};
+use super::upstream::Body;
 use crate::cache::analysis::prepared_body;
 use crate::cache::judged::{Doing, Judged};
 use crate::cache::pool::PoolCache;
@@ -50,8 +51,22 @@ impl Link<'_> {
     /// then.
     #[inline]
     pub(super) fn note_statement(&mut self, statement: &Arc<Statement>) {
+        let strings = self.standard_strings();
+        self.x.told.bound(statement, strings);
         if let Some(cache) = self.rules.cache {
             self.note_source(cache, statement);
+        }
+    }
+
+    /// A Parse message is about to be dealt with.
+    #[inline]
+    pub(super) fn note_parse(&mut self, body: Body) {
+        self.x.tally.client_parses += 1;
+        if self.x.told.wants_texts()
+            && let Some(message) = frontend::parse(body.of(self.x.up.unscanned()))
+        {
+            let strings = self.server.reported.standard_conforming_strings();
+            self.x.told.text(message.query, strings);
         }
     }
 

@@ -278,7 +278,7 @@ impl Link<'_> {
             return Ok(true);
         }
         self.remember(header, body);
-        self.x.tally.client_parses += 1;
+        self.note_parse(body);
         let environment = self.client.settings.parse_environment();
         let Some(message) = frontend::parse(body.of(self.x.up.unscanned())) else {
             return Err(malformed("Parse"));

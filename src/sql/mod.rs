@@ -10,6 +10,7 @@
 //! * `plain` is the fast pass that dismisses ordinary texts;
 //! * `classify` splits a text into statements and says what each does, with `calls` for the
 //!   functions, `set` for the forms of `SET`, `literal` for constants;
+//! * `constants` leaves out what no log may show; `traceparent` finds the trace that a text belongs to;
 //! * `datetime` finds constants like `'now'`; `begins` reads the modes of a `BEGIN`.
 //!
 //! # What a text does not show
@@ -29,17 +30,21 @@ mod begins;
 mod calls;
 mod channel;
 mod classify;
+mod constants;
 mod datetime;
 pub mod lexer;
 mod literal;
 mod plain;
 mod set;
 mod statement;
+mod traceparent;
 
 pub use begins::{Begins, begins};
 pub use channel::{ChannelName, Listening, lone_listening, may_listen};
 pub use classify::classify;
+pub use constants::without_constants;
 pub use datetime::{may_be_datetime, mentions_datetime_word, names_datetime};
+pub use traceparent::{TraceParent, traceparent};
 
 /// What [`classify`] has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

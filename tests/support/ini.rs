@@ -116,7 +116,7 @@ impl Ini {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.file("log")).unwrap_or_default()
+        super::settled(&self.file("log"))
     }
 
     pub fn connect(&self, database: &str) -> Wire {

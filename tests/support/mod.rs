@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +45,20 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A log file, when what was said before is in it: a thread writes it.
+pub fn settled(path: &Path) -> String {
+    let mut before = String::new();
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(5));
+        let now = fs::read_to_string(path).unwrap_or_default();
+        if now == before && !now.is_empty() {
+            break;
+        }
+        before = now;
+    }
+    before
 }
 
 /// A port that nobody listens on, below those that the system gives to connections: one of those may
@@ -125,7 +139,7 @@ impl Pgweir {
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.0.join("log")).unwrap_or_default()
+        settled(&self.scratch.0.join("log"))
     }
 
     pub fn config_path(&self) -> PathBuf {

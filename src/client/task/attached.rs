@@ -4,13 +4,14 @@ use std::task::{Context, Poll};
 
 use super::abandon::Fate;
 use super::io_steps::Fill;
-use super::{ClientTask, End, Phase, Step, rules};
-use crate::client::info::{CancelBegun, Control, Now, State};
+use super::{ClientTask, End, Phase, Step, rules, told};
+use crate::client::info::{CancelBegun, Control, Now, State, log_client};
 use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
 use crate::session::link::{Leash, Link};
+use crate::session::pins::Pins;
 use crate::session::upstream::Progress;
 
 /// Runs `$body` with a [`Link`] named `$link` of an attached client; gives `None` if it is not
@@ -133,7 +134,7 @@ impl ClientTask {
         }
         match with_link!(self, |link| link.answers()) {
             Some(Err(violation)) => {
-                tracing::warn!(pool = ?self.pool, client = self.info.id, error = %violation,
+                log_client!(warn, self.info, pool = ?self.pool, error = %violation,
                     "server connection out of step");
                 let message = "protocol violation by the server";
                 Poll::Ready(self.abandon(
@@ -187,12 +188,11 @@ impl ClientTask {
         shard.take(&mut active.x.tally);
         if let Some(began) = active.statement_began.replace(now.micros) {
             shard.times.query.observe(now.micros.saturating_sub(began));
+            told::statement_over(active, &self.info, began, now);
         }
         if let Some(began) = &mut active.server_began {
-            shard
-                .times
-                .server
-                .observe(now.micros.saturating_sub(*began));
+            let served = now.micros.saturating_sub(*began);
+            shard.times.server.observe(served);
             *began = now.micros;
         }
         self.set_running_deadline(now.micros);
@@ -284,8 +284,11 @@ impl ClientTask {
             self.pool.shard(self.worker.home()).pins.add(1);
             let here = self.pool.shared().events_at(self.worker.home());
             self.state.pins.iter().for_each(|pin| here.pins.count(pin));
-            let pins: Vec<_> = self.state.pins.iter().map(|p| p.label()).collect();
-            tracing::debug!(pool = ?self.pool, client = self.info.id, ?pins, "client is pinned");
+            if self.pins_told != self.state.pins {
+                self.pins_told = self.state.pins;
+                let pins: Vec<_> = self.state.pins.iter().map(|p| p.label()).collect();
+                log_client!(info, self.info, reason = pins.join(","), "client is pinned");
+            }
         }
     }
 
@@ -301,6 +304,7 @@ impl ClientTask {
     /// The connection goes back to the pool.
     fn release(&mut self, now: Now, reset: bool) -> Step {
         let home = self.worker.home();
+        self.pins_told = Pins::default();
         let Some(server) = self.unlink(now) else {
             return Step::Again;
         };
@@ -400,7 +404,7 @@ impl ClientTask {
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
         let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
         self.lender().forget_answers();
-        tracing::info!(pool = ?self.pool, client = self.info.id, error = ?error, last_words = ?words,
+        log_client!(warn, self.info, pool = ?self.pool, error = ?error, last_words = ?words,
             "server connection lost");
         match words {
             Some(words) => self.abandon(
@@ -423,6 +427,7 @@ impl ClientTask {
                 // The next transaction on a connection that was kept.
                 active.began = Some(now.micros);
                 active.settings = Some(self.pool.settings_now());
+                told::begins(active, &self.context, 0);
             }
         }
         let server = self.info.server();
@@ -438,6 +443,7 @@ impl ClientTask {
         let shard = self.pool.shard(self.worker.home());
         if let Some(began) = active.statement_began.take() {
             shard.times.query.observe(now.micros.saturating_sub(began));
+            told::statement_over(active, &self.info, began, now);
         }
         if let Some(began) = active.server_began.take() {
             shard.times.server.observe(now.micros.saturating_sub(began));
@@ -449,6 +455,7 @@ impl ClientTask {
             if let Some(began) = active.began.take() {
                 let micros = now.micros.saturating_sub(began);
                 shard.times.transaction.observe(micros);
+                told::transaction_over(active, &self.context, &self.info, began, now);
             }
         } else {
             self.set_idle_in_transaction_deadline(now);

@@ -230,6 +230,7 @@ impl ClientTask {
         now: Now,
     ) {
         let asked = self.asked_entry();
+        self.trace_hit(status != b'I', now);
         let Some(active) = self.active.as_mut() else {
             return;
         };

@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Application, Auth, CacheLimits, ClientTls, General, Http, Log, Login, Peer, PoolCache,
-    PoolKeys, PoolOwn, ServerTls, User, fields,
+    PoolKeys, PoolOwn, Sentry, ServerTls, Traces, User, fields,
 };
 use crate::config::error::Problems;
 
@@ -30,7 +30,7 @@ impl Section {
 const POOL_CACHE: &str = "pools.NAME.cache";
 
 /// The sections of a file, and at the end what is a section inside a pool only.
-fn sections() -> [Section; 13] {
+fn sections() -> [Section; 15] {
     let plain = |name, keys: &[&[&'static str]]| Section {
         name,
         named: false,
@@ -45,6 +45,8 @@ fn sections() -> [Section; 13] {
     [
         plain("general", &[fields::<General>(), fields::<PoolKeys>()]),
         plain("log", &[fields::<Log>()]),
+        plain("sentry", &[fields::<Sentry>()]),
+        plain("traces", &[fields::<Traces>()]),
         plain("http", &[fields::<Http>()]),
         plain("client_tls", &[fields::<ClientTls>()]),
         plain("server_tls", &[fields::<ServerTls>()]),

@@ -9,8 +9,8 @@ use crate::auth::attempts::Rules;
 use crate::config::{
     Auth, AuthType, CacheLimits, CacheSettings, ClientTls, Config, Consistency, Database, Facility,
     FeedSettings, Host, Http, Invalidation, Listen, ListenChannels, Log, LogStyle, Login, PoolMode,
-    RowSecurity, ServerSettings, ServerTls, SessionStatePolicy, SharedCache, SslMode, StartupRules,
-    Timeouts, TlsProtocols, User,
+    RowSecurity, SentrySettings, ServerSettings, ServerTls, SessionStatePolicy, SharedCache,
+    SslMode, StartupRules, Timeouts, TlsProtocols, TraceSettings, User,
 };
 
 use crate::config::tls::TlsChoice;
@@ -80,6 +80,19 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
             syslog: false,
             syslog_ident: "pgweir".to_owned(),
             syslog_facility: Facility::Daemon,
+            max_lines_per_second: 200,
+            slow_query: OFF,
+            statement_length: 1024,
+        },
+        sentry: SentrySettings {
+            dsn: None,
+            environment: String::new(),
+        },
+        traces: TraceSettings {
+            endpoint: None,
+            headers: Vec::new(),
+            sample: 0.1,
+            service_name: "pgweir".to_owned(),
         },
         http: None,
         client_tls: ClientTls {

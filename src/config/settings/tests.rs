@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::config::raw::{
-    Auth, CacheLimits, ClientTls, General, Http, Log, Login, PoolCache, PoolKeys, PoolOwn,
-    ServerTls, User as RawUser, fields,
+    Auth, CacheLimits, ClientTls, General, Http, Log, Login, PoolCache, PoolKeys, PoolOwn, Sentry,
+    ServerTls, Traces, User as RawUser, fields,
 };
 use crate::config::reload::{ReloadReport, diff};
 use crate::config::tests::{Fake, parse, parse_on};
@@ -26,6 +26,8 @@ fn every_key_of_the_file_is_in_the_tables() {
         ("general", fields::<General>()),
         ("general", fields::<PoolKeys>()),
         ("log", fields::<Log>()),
+        ("sentry", fields::<Sentry>()),
+        ("traces", fields::<Traces>()),
         ("http", fields::<Http>()),
         ("client_tls", fields::<ClientTls>()),
         ("server_tls", fields::<ServerTls>()),

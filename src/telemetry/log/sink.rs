@@ -1,33 +1,35 @@
 //! Where log lines go: standard error, a file, the system's log.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use syslog::{Facility as SysFacility, Formatter3164, Logger, LoggerBackend};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::Context;
+use syslog::{Facility as SysFacility, Formatter3164};
+use tracing::Level;
 
-use super::lines;
-use crate::config::{Facility, Log};
+use super::event::Said;
+use super::outlet::{Lament, Line, Outlet, Target};
+use super::{pgbouncer, text};
+use crate::config::{Facility, Log, LogStyle};
 
-/// Shared by everything that logs.
-#[derive(Clone, Default)]
-pub(super) struct Sink(Arc<Mutex<Targets>>);
-
-#[derive(Default)]
-struct Targets {
-    stderr: bool,
-    file: Option<File>,
-    syslog: Option<Logger<LoggerBackend, Formatter3164>>,
+/// What lines look like.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    style: LogStyle,
+    colours: bool,
 }
 
-pub(super) fn is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// All that lines go to. Each is written by a thread of its own, so that one that takes nothing does not
+/// hold up the others.
+pub(super) struct Sink {
+    style: Style,
+    stderr: Option<Outlet>,
+    file: Outlet,
+    syslog: Outlet,
+    /// One after the other may take over the settings.
+    setting: Mutex<()>,
 }
 
 fn open(path: &Path) -> Result<File, String> {
@@ -37,8 +39,35 @@ fn open(path: &Path) -> Result<File, String> {
 
 impl Sink {
     /// # Errors
+    /// There can be no threads, or something cannot be opened.
+    pub fn start(log: &Log, quiet: bool) -> Result<Sink, String> {
+        let colours = !quiet && log.file.is_none() && io::stderr().is_terminal();
+        let style = Style {
+            style: log.style,
+            colours,
+        };
+        let outlet = |name| {
+            let outlet = Outlet::start(name, style.lament(name == "syslog"));
+            outlet.map_err(|error| format!("log: {error}"))
+        };
+        let sink = Sink {
+            style,
+            stderr: (!quiet).then(|| outlet("stderr")).transpose()?,
+            file: outlet("file")?,
+            syslog: outlet("syslog")?,
+            setting: Mutex::new(()),
+        };
+        if let Some(stderr) = &sink.stderr {
+            stderr.set(Some(Target::Stderr));
+        }
+        sink.set(log)?;
+        Ok(sink)
+    }
+
+    /// # Errors
     /// What cannot be opened; nothing has changed then.
-    pub fn set(&self, log: &Log, quiet: bool) -> Result<(), String> {
+    pub fn set(&self, log: &Log) -> Result<(), String> {
+        let _alone = self.setting.lock();
         let file = log.file.as_deref().map(open).transpose()?;
         let syslog = match log.syslog {
             true => {
@@ -53,64 +82,71 @@ impl Sink {
             }
             false => None,
         };
-        *self.0.lock() = Targets {
-            stderr: !quiet,
-            file,
-            syslog,
-        };
+        self.file.set(file.map(Target::File));
+        self.syslog.set(syslog.map(Target::Syslog));
         Ok(())
     }
 
-    pub fn syslog(&self) -> Syslog {
-        Syslog(self.clone())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Sink {
-    type Writer = Line;
-
-    fn make_writer(&'a self) -> Line {
-        Line(self.clone())
-    }
-}
-
-/// Writes a line at once.
-pub(super) struct Line(Sink);
-
-impl Write for Line {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut targets = self.0.0.lock();
-        if let Some(file) = &mut targets.file {
-            // A full disk must not stop anything else.
-            let _ = file.write_all(line);
+    pub fn write(&self, said: &Said) {
+        let lines = self.lines().filter(|outlet| outlet.is_open());
+        let mut line = None;
+        for outlet in lines {
+            let line: &Line = line.get_or_insert_with(|| self.style.line(said));
+            outlet.write(line.clone());
         }
-        if targets.stderr {
-            let _ = io::stderr().write_all(line);
+        if self.syslog.is_open() {
+            self.syslog.write(system_line(said));
         }
-        Ok(line.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn lines(&self) -> impl Iterator<Item = &Outlet> {
+        self.stderr.iter().chain([&self.file])
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Outlet> {
+        self.lines().chain([&self.syslog])
+    }
+
+    /// How many lines came too fast for what they were meant for.
+    pub fn lost(&self) -> u64 {
+        self.all().map(Outlet::lost).sum()
+    }
+
+    pub fn flush(&self, until: Instant) {
+        self.all().for_each(|outlet| outlet.flush(until));
     }
 }
 
-/// The system's log, which has times and levels of its own.
-pub(super) struct Syslog(Sink);
+impl Style {
+    fn line(self, said: &Said) -> Line {
+        let text = match self.style {
+            LogStyle::Text => text::text(said, self.colours),
+            LogStyle::Json => text::json(said),
+            LogStyle::PgBouncer => pgbouncer::line(said),
+        };
+        Line {
+            level: said.level,
+            text: text.into(),
+        }
+    }
 
-impl<S: Subscriber> Layer<S> for Syslog {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut targets = self.0.0.lock();
-        let Some(logger) = &mut targets.syslog else {
-            return;
-        };
-        let text = lines::text(event);
-        let _ = match *event.metadata().level() {
-            Level::ERROR => logger.err(text),
-            Level::WARN => logger.warning(text),
-            Level::INFO => logger.info(text),
-            _ => logger.debug(text),
-        };
+    fn lament(self, system: bool) -> Lament {
+        Box::new(move |lines| {
+            let message = format!("{lines} lines of the log are missing: they came too fast");
+            let said = Said::new(Level::WARN, module_path!(), message);
+            match system {
+                true => system_line(&said),
+                false => self.line(&said),
+            }
+        })
+    }
+}
+
+/// The system's log has times and levels of its own.
+fn system_line(said: &Said) -> Line {
+    Line {
+        level: said.level,
+        text: pgbouncer::text(said).into(),
     }
 }
 

@@ -5,7 +5,7 @@ use procfs::{ProcError, ProcResult, WithCurrentSystemInfo as _, boot_time_secs, 
 
 use super::page::Page;
 use super::table;
-use crate::admin::console::Console;
+use crate::admin::console::{Console, What};
 use crate::client::info::State;
 use crate::net::stream::Tls;
 use crate::server::Activity;
@@ -17,6 +17,7 @@ pub(super) fn render(console: &Console, page: &mut Page) {
     clients(console, page);
     servers(console, page);
     events(console, page);
+    untold(console, page);
     if let Some(not_after) = console.certificate_not_after() {
         page.gauge(&table::CERTIFICATE, [], not_after as f64);
     }
@@ -26,6 +27,20 @@ pub(super) fn render(console: &Console, page: &mut Page) {
     }
     if let Err(error) = of_system(page) {
         tracing::debug!(%error, "cannot read what the system knows of this process");
+    }
+}
+
+/// What is not configured is not told, and has no number.
+fn untold(console: &Console, page: &Page) {
+    for told in console.untold() {
+        let counter = match told.what {
+            What::LogLinesLeftOut => &table::LOG_LINES_LEFT_OUT,
+            What::LogLinesLost => &table::LOG_LINES_LOST,
+            What::ErrorReports => &table::ERROR_REPORTS_DROPPED,
+            What::Traced => &table::TRACED,
+            What::TracedLost => &table::TRACED_DROPPED,
+        };
+        page.counter(counter, [], told.count);
     }
 }
 

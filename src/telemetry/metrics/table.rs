@@ -145,6 +145,13 @@ families! {
     SHARED_LAG: Gauge "pgweir_cache_shared_lag_seconds" [] "Age of the moment up to which all writes of other instances are known.";
     SHARED: Counter "pgweir_cache_shared_total" [WHAT] "What the shared cache has done, by what.";
 }
+"What pgweir tells others" {
+    LOG_LINES_LEFT_OUT: Counter "pgweir_log_lines_left_out_total" [] "Log lines that were not written: too many of their kind.";
+    LOG_LINES_LOST: Counter "pgweir_log_lines_lost_total" [] "Log lines that were not written: they came faster than they could be.";
+    ERROR_REPORTS_DROPPED: Counter "pgweir_error_reports_dropped_total" [] "Reports of errors that did not reach Sentry.";
+    TRACED: Counter "pgweir_traced_transactions_total" [] "Transactions whose spans were taken by the receiver.";
+    TRACED_DROPPED: Counter "pgweir_traced_transactions_dropped_total" [] "Transactions whose spans did not reach the receiver.";
+}
 "Process" {
     BUILD: Gauge "pgweir_build_info" [open("version", "the version")] "Always 1; the label tells the version.";
     CPU: Seconds "process_cpu_seconds_total" [] "Processor time of the process, in user and in system mode.";

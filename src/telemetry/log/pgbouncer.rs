@@ -4,60 +4,46 @@
 //! 2026-11-23 10:57:28.179 UTC [4711] LOG C-0x1f: db/user@127.0.0.1:39446 closing because: client close request (age=3s)
 //! ```
 
-use std::fmt::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::fmt::Write as _;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::Level;
 
-use crate::admin::calendar::Calendar;
+use super::event::{Said, Value, is_unruly};
 
-/// Formats events so.
-pub(super) struct PgBouncerLines;
-
-impl<S, N> FormatEvent<S, N> for PgBouncerLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let since = since.unwrap_or_default();
-        let time = Calendar::of(since.as_secs() as i64);
-        let millis = since.subsec_millis();
-        let pid = std::process::id();
-        let level = match *event.metadata().level() {
-            Level::ERROR => "ERROR",
-            Level::WARN => "WARNING",
-            Level::INFO => "LOG",
-            Level::DEBUG => "DEBUG",
-            Level::TRACE => "NOISE",
-        };
-        writeln!(
-            writer,
-            "{time}.{millis:03} UTC [{pid}] {level} {}",
-            text(event)
-        )
-    }
+/// The whole line.
+pub(super) fn line(said: &Said) -> String {
+    let millis = said.time.micros / 1000;
+    let pid = std::process::id();
+    let level = match said.level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "LOG",
+        Level::DEBUG => "DEBUG",
+        Level::TRACE => "NOISE",
+    };
+    let time = said.time.calendar;
+    format!("{time}.{millis:03} UTC [{pid}] {level} {}\n", text(said))
 }
 
 /// The line without its time and level.
-pub(super) fn text(event: &Event<'_>) -> String {
-    let mut said = Said::default();
-    event.record(&mut said);
-    said.line()
+pub(super) fn text(said: &Said) -> String {
+    let mut parts = Parts {
+        message: tame(&said.message),
+        ..Parts::default()
+    };
+    for (name, value) in &said.fields {
+        parts.note(name, value);
+    }
+    parts.line()
+}
+
+/// A line is a line, whatever clients call themselves.
+fn tame(text: &str) -> String {
+    text.replace(is_unruly, " ")
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct Parts {
     message: String,
     client: Option<String>,
     server: Option<String>,
@@ -69,27 +55,17 @@ struct Said {
     others: Vec<(&'static str, String)>,
 }
 
-impl Visit for Said {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.note(field.name(), value.to_owned());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.note(field.name(), format!("{value:?}"));
-    }
-}
-
-impl Said {
-    fn note(&mut self, name: &'static str, value: String) {
-        // A line is a line, whatever clients call themselves.
-        let value = value.replace(char::is_control, " ");
+impl Parts {
+    fn note(&mut self, name: &'static str, value: &Value) {
+        let value = tame(&value.to_string());
         match name {
-            "message" => self.message = value,
             "client" => self.client = Some(value),
             "server" => self.server = Some(value),
             "database" => self.database = Some(value),
             "user" => self.user = Some(value),
             "peer" => self.peer = Some(value),
+            // PgBouncer's lines have no place for it.
+            "application" => {}
             "reason" => self.reason = Some(value),
             "age" => self.age = Some(value),
             _ => self.others.push((name, value)),
@@ -161,12 +137,10 @@ mod tests {
     use super::*;
 
     fn said(message: &str, fields: &[(&'static str, &str)]) -> String {
-        let mut said = Said::default();
-        said.note("message", message.to_owned());
-        for (name, value) in fields {
-            said.note(name, (*value).to_owned());
-        }
-        said.line()
+        let mut said = Said::new(Level::INFO, "pgweir", message.to_owned());
+        let value = |text: &str| Value::Text(text.to_owned());
+        said.fields = fields.iter().map(|(n, v)| (*n, value(v))).collect();
+        text(&said)
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! What the log says of a request that took long, and what traces say of a transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::active::Active;
+use super::{ClientTask, Phase, Surroundings};
+use crate::client::info::{ClientInfo, Now, log_client};
+use crate::protocol::frame::{self, HEADER};
+use crate::protocol::frontend;
+use crate::sql;
+use crate::telemetry::traces::{Server, Tracer, Transaction};
+
+/// A transaction begins, behind a wait for its server connection.
+#[inline]
+pub(super) fn begins(active: &mut Active, context: &Surroundings, waited: u64) {
+    let Some(settings) = active.settings.as_deref() else {
+        return;
+    };
+    let log = settings.log;
+    let traced = context.tracer.is_some();
+    if traced || !log.slow_query.is_zero() {
+        let shown = (!log.slow_query.is_zero()).then_some(log.statement_length);
+        active.x.told.begin(shown, traced, waited);
+    }
+}
+
+/// A statement that began at `began` ([`Now::micros`]) is answered.
+#[inline]
+pub(super) fn statement_over(active: &mut Active, info: &ClientInfo, began: u64, now: Now) {
+    let Some(settings) = active.settings.as_deref() else {
+        return;
+    };
+    let limit = settings.log.slow_query;
+    if limit.is_zero() {
+        return;
+    }
+    let served = now.micros.saturating_sub(began);
+    let waited = active.x.told.take_wait();
+    if u128::from(served + waited) >= limit.as_micros() {
+        say(active, info, waited, served);
+    }
+    active.x.told.forget();
+}
+
+#[cold]
+fn say(active: &Active, info: &ClientInfo, waited: u64, served: u64) {
+    let (statement, others) = active.x.told.shown();
+    let millis = |micros: u64| micros as f64 / 1000.0;
+    log_client!(
+        warn,
+        info,
+        server_connection = server(active),
+        duration_ms = millis(waited + served),
+        wait_ms = millis(waited),
+        server_ms = millis(served),
+        others,
+        statement,
+        "slow query"
+    );
+}
+
+fn server(active: &Active) -> u64 {
+    match &active.phase {
+        Phase::Attached(server) => server.info.id,
+        _ => 0,
+    }
+}
+
+/// A transaction that has had its server connection since `began` is over.
+#[inline]
+pub(super) fn transaction_over(
+    active: &mut Active,
+    context: &Surroundings,
+    info: &Arc<ClientInfo>,
+    began: u64,
+    now: Now,
+) {
+    if let Some(tracer) = &context.tracer {
+        record(tracer, active, info, began, now);
+    }
+}
+
+fn record(tracer: &Tracer, active: &mut Active, info: &Arc<ClientInfo>, began: u64, now: Now) {
+    let told = &mut active.x.told;
+    let (parent, hits) = (told.parent.take(), std::mem::take(&mut told.hits));
+    let waited = told.transaction_wait();
+    if tracer.samples(parent, info.id, now.micros) {
+        tracer.record(Transaction {
+            client: Arc::clone(info),
+            parent,
+            ended: now.instant,
+            waited: Duration::from_micros(waited),
+            served: Duration::from_micros(now.micros.saturating_sub(began)),
+            by: Server::Connection(server(active)),
+            hits,
+        });
+    }
+}
+
+impl ClientTask {
+    /// A request is about to be answered from the cache, in a transaction block or by itself.
+    #[inline]
+    pub(super) fn trace_hit(&mut self, in_block: bool, now: Now) {
+        if self.context.tracer.is_some() {
+            self.record_hit(in_block, now);
+        }
+    }
+
+    fn record_hit(&mut self, in_block: bool, now: Now) {
+        let (Some(tracer), Some(active)) = (&self.context.tracer, self.active.as_mut()) else {
+            return;
+        };
+        let parent = parent_of(active.x.up.unscanned());
+        let told = &mut active.x.told;
+        if in_block {
+            told.hits += 1;
+            told.parent = told.parent.or(parent);
+        } else if tracer.samples(parent, self.info.id, now.micros) {
+            tracer.record(Transaction {
+                client: Arc::clone(&self.info),
+                parent,
+                ended: Instant::now(),
+                waited: Duration::ZERO,
+                served: now.instant.elapsed(),
+                by: Server::Cache,
+                hits: 1,
+            });
+        }
+    }
+}
+
+/// What the text at the beginning of a request says.
+fn parent_of(bytes: &[u8]) -> Option<sql::TraceParent> {
+    let header = frame::header(bytes).ok()??;
+    let body = bytes.get(HEADER..header.total)?;
+    let text = match header.tag {
+        b'Q' => frontend::query_text(body)?,
+        b'P' => frontend::parse(body)?.query,
+        _ => return None,
+    };
+    sql::traceparent(text)
+}

@@ -1,0 +1,239 @@
+//! What is told to others: errors to Sentry, traces to OpenTelemetry; and others that are away.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::crowd::Crowd;
+use crate::support::login::wait_until;
+use crate::support::{Pgweir, Postgres, bind, execute, free_port, parse, sync};
+
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Takes requests and says yes; gives head and body of each.
+fn sentry() -> (u16, Receiver<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).unwrap();
+                if let Some(n) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = n.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+                head += &line;
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            let _ = sender.send((head, String::from_utf8(body).unwrap()));
+        }
+    });
+    (port, requests)
+}
+
+#[test]
+fn errors_reach_sentry() {
+    let pg = Postgres::start();
+    let (port, requests) = sentry();
+    let dsn = format!(
+        "[sentry]\ndsn = \"http://very-public-key@127.0.0.1:{port}/42\"\nenvironment = \"test\""
+    );
+    let weir = Pgweir::start(pg.port, &dsn);
+    let mut client = weir.client();
+    client.query("select 'not told'");
+    weir.rewrite(pg.port, &format!("no_such_key = 1\n{dsn}"));
+    weir.reload("reload failed");
+    let (head, body) = requests.recv_timeout(WAIT).unwrap();
+    assert!(
+        head.starts_with("POST /api/42/envelope/ HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("sentry_key=very-public-key"), "{head}");
+    // Header, header of the item, item: an object a line.
+    let lines: Vec<Value> = body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[1]["type"], "event", "{body}");
+    let event = &lines[2];
+    // It is an error unless it says something else.
+    assert!(event["level"].is_null(), "{event}");
+    assert_eq!(event["environment"], "test");
+    assert_eq!(event["logger"], "pgweir::app::signals");
+    let message = event["message"].as_str().unwrap();
+    assert!(message.starts_with("reload failed") && message.contains("no_such_key"));
+    assert!(!body.contains("not told"));
+    let shown = weir.console().query("SHOW CONFIG").rows();
+    let dsn = shown.iter().find(|row| row[0] == "sentry_dsn").unwrap();
+    assert_eq!(dsn[1], "http://127.0.0.1/42");
+    assert!(!weir.log().contains("very-public-key"));
+}
+
+/// OpenTelemetry's own package reads what is sent.
+struct Collector {
+    port: u16,
+    child: Child,
+    spans: Receiver<Value>,
+}
+
+impl Collector {
+    fn start() -> Collector {
+        let cache = std::env::var("PGWEIR_CACHE_DIR").unwrap_or("/var/cache/pgweir".to_owned());
+        let named = std::env::var("PGWEIR_OTLP_PYTHON").map(PathBuf::from);
+        let python = named.unwrap_or_else(|_| Path::new(&cache).join("python-otlp/bin/python"));
+        let program = "tests/operations/otlp_receiver.py";
+        let mut child = Command::new(&python)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(program))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}: run scripts/test", python.display()));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.next().unwrap().unwrap().parse().unwrap();
+        let (sender, spans) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Collector { port, child, spans }
+    }
+
+    /// All spans of a transaction that has so many.
+    fn take(&self, count: usize) -> Vec<Value> {
+        (0..count)
+            .map(|_| self.spans.recv_timeout(WAIT).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn spans_of_transactions_reach_a_collector() {
+    const PARENT: &str = "00-5bd66ef5095369c7b0d1f8f4bd33716a-c532cb4098ac3dd2-0";
+    let pg = Postgres::start();
+    let collector = Collector::start();
+    let lines = format!(
+        "default_pool_size = 1\n[traces]\nendpoint = \"http://127.0.0.1:{}\"\nsample = 0\n\
+         headers = \"x-key=k1\"\nservice_name = \"the pooler\"\n\
+         [pools.cached]\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
+         [pools.cached.cache]\nenabled = true\n",
+        collector.port, pg.port
+    );
+    let mut weir = Pgweir::start(pg.port, &lines);
+    let mut client = weir.client();
+    // Not by chance, and not if the application's is not recorded.
+    client.query("select 1");
+    client.query(&format!("select 2 /*traceparent='{PARENT}0'*/"));
+    client.query(&format!("/*traceparent='{PARENT}1'*/ begin"));
+    client.query("select pg_sleep(0.1)");
+    let mut other = weir.client();
+    let asks = std::thread::spawn(move || {
+        let text = format!("select 3 /*action='x',traceparent='{PARENT}1'*/");
+        let all = [parse("", &text), bind(""), execute(), sync()].concat();
+        other.send(&all).unwrap();
+        assert_eq!(other.answer().code(), None);
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    client.query("commit");
+    asks.join().unwrap();
+
+    // One that did not wait, and one that did.
+    let spans = collector.take(5);
+    let names: Vec<&str> = spans.iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["transaction", "server", "transaction", "wait", "server"]
+    );
+    for span in &spans {
+        assert_eq!(span["key"], "k1");
+        assert_eq!(span["service"], "the pooler");
+        assert_eq!(span["trace"], PARENT[3..35]);
+    }
+    let (first, second) = (&spans[0], &spans[2]);
+    for root in [first, second] {
+        assert_eq!(root["parent"], PARENT[36..52]);
+        assert_eq!(root["kind"], "SPAN_KIND_SERVER");
+        assert_eq!(root["attributes"]["db.system.name"], "postgresql");
+        assert_eq!(root["attributes"]["db.namespace"], "postgres");
+    }
+    for (part, root) in [(1, first), (3, second), (4, second)] {
+        assert_eq!(spans[part]["parent"], root["span"]);
+    }
+    let micros = |n: usize| spans[n]["micros"].as_u64().unwrap();
+    assert!(micros(0) >= 350_000 && micros(3) >= 150_000, "{spans:#?}");
+    assert!(
+        micros(2).abs_diff(micros(3) + micros(4)) < 1000,
+        "{spans:#?}"
+    );
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+    let start = first["start"].as_u64().unwrap();
+    assert!(now - 60_000_000 < start && start < now, "{start}");
+
+    // From the cache.
+    let mut cached = weir.connect("postgres", "cached");
+    cached.query("create table t (a int)");
+    let text = format!("select a from t /*traceparent='{PARENT}1'*/");
+    let hit = || {
+        let spans = collector.take(2);
+        assert_eq!(spans[0]["attributes"]["db.namespace"], "cached");
+        spans[1]["name"] == "cache"
+    };
+    wait_until("a hit", || {
+        cached.query(&text);
+        hit()
+    });
+    // What is queued is sent before the end.
+    client.query(&format!("select 4 /*traceparent='{PARENT}1'*/"));
+    weir.signal("-INT");
+    drop((client, cached));
+    assert!(weir.wait_exit().success());
+    assert_eq!(collector.take(2)[1]["name"], "server");
+}
+
+/// One refuses connections, the other takes them and never answers.
+#[test]
+fn receivers_that_are_away_do_no_harm() {
+    let pg = Postgres::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let lines = format!(
+        "default_pool_size = 4\nshutdown_timeout = 1\n\
+         [sentry]\ndsn = \"http://key@127.0.0.1:{}/1\"\n\
+         [traces]\nendpoint = \"http://{}\"\nsample = 1\n",
+        free_port(),
+        silent.local_addr().unwrap()
+    );
+    let mut weir = Pgweir::start(pg.port, &lines);
+    let crowd = Crowd::gather(weir.port, 8);
+    weir.rewrite(pg.port, &format!("no_such_key = 1\n{lines}"));
+    weir.reload("reload failed");
+    wait_until("it is told", || {
+        crowd.all_are_served();
+        let log = weir.log();
+        log.contains("could not be reported to Sentry") && log.contains("spans cannot be exported")
+    });
+    crowd.leave().only(&[]);
+    weir.signal("-TERM");
+    let began = Instant::now();
+    assert!(weir.wait_exit().success());
+    assert!(began.elapsed() < Duration::from_secs(15));
+}

@@ -1,0 +1,235 @@
+//! The log: what is in it, that it is bounded, that it holds nobody up, and that no secret is in it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::crowd::Crowd;
+use crate::support::login::{psql, wait_until};
+use crate::support::{Pgweir, Postgres, Scratch, Wire, execute, parse, sync};
+
+/// What Python reads of a log of objects: that many lines, and those with this message, field by field.
+fn objects(weir: &Pgweir, message: &str) -> Vec<String> {
+    let program = "import json,sys\n\
+        for line in open(sys.argv[1]):\n\
+        \x20   o = json.loads(line)\n\
+        \x20   assert set(o) >= {'timestamp', 'level', 'target', 'message'}, o\n\
+        \x20   if o['message'] == sys.argv[2]: print(json.dumps(o, sort_keys=True))\n";
+    let file = weir.dir().join("log");
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(file)
+        .arg(message)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}\n{}", weir.log());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn objects_say_who_it_was_and_what_took_long() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 1\n[log]\nstyle = \"json\"\nslow_query = \"300ms\"";
+    let weir = Pgweir::start(pg.port, lines);
+    let evil = "web\n{\"message\":\"forged\"}";
+    let mut client = Wire::try_connect_with(
+        weir.port,
+        &[
+            ("user", "postgres"),
+            ("database", "postgres"),
+            ("application_name", evil),
+        ],
+    )
+    .unwrap();
+    client.query("select 1, pg_sleep(0.001)");
+    client.query("alter role postgres password 'secret-1'; select pg_sleep(0.4), 'secret-2'");
+    let sleep = "select pg_sleep($1), 'secret-3' /* secret-4 */";
+    let bind = {
+        let mut bind = b"\0s\0\0\0\0\x01\0\0\0\x030.4\0\0".to_vec();
+        let mut message = vec![b'B'];
+        message.extend_from_slice(&(bind.len() as u32 + 4).to_be_bytes());
+        message.append(&mut bind);
+        message
+    };
+    let all = [parse("s", sleep), bind, execute(), sync()].concat();
+    client.send(&all).unwrap();
+    assert_eq!(client.answer().code(), None);
+    // One waits for the other.
+    let mut other = weir.client();
+    client.query("begin");
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(other.query("select 5").code(), None));
+        std::thread::sleep(Duration::from_millis(500));
+        client.query("commit");
+    });
+    client.query("listen x; select pg_advisory_lock(7)");
+    client.query("select 1");
+    assert!(Wire::try_connect(weir.port, "nobody", "postgres").is_err());
+    drop(client);
+    wait_until("the end", || weir.log().matches("client gone").count() == 1);
+
+    let slow = objects(&weir, "slow query");
+    assert_eq!(slow.len(), 3, "{slow:#?}");
+    let statements = [
+        "alter role postgres password ?; select pg_sleep(?), ?",
+        "select pg_sleep($1), ?",
+        "select ?",
+    ];
+    for (line, statement) in slow.iter().zip(statements) {
+        assert!(
+            line.contains(&format!("\"statement\": \"{statement}\"")),
+            "{line}"
+        );
+        assert!(line.contains("\"user\": \"postgres\"") && line.contains("\"peer\": \"127.0.0.1"));
+    }
+    let wait = |line: &str| {
+        let rest = line.split("\"wait_ms\": ").nth(1).unwrap();
+        rest.split([',', '}'])
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert!(
+        wait(&slow[0]) < 300.0 && wait(&slow[2]) > 300.0,
+        "{slow:#?}"
+    );
+    for (message, times) in [
+        ("client is pinned", 1),
+        ("login failed", 1),
+        ("client gone", 1),
+        ("forged", 0),
+    ] {
+        let lines = objects(&weir, message);
+        assert_eq!(lines.len(), times, "{lines:#?}");
+        for line in lines.iter().filter(|line| !line.contains("nobody")) {
+            assert!(line.contains("\"application\": \"web\\n{"), "{line}");
+        }
+    }
+    assert!(!weir.log().contains("secret"), "{}", weir.log());
+}
+
+#[test]
+fn a_storm_of_failed_logins_does_not_fill_a_disk() {
+    let pg = Postgres::start();
+    let weir = Pgweir::start(pg.port, "[log]\nmax_lines_per_second = 3");
+    let before = weir.log().len();
+    let began = Instant::now();
+    for _ in 0..400 {
+        assert!(Wire::try_connect(weir.port, "nobody", "postgres").is_err());
+    }
+    // Three kinds of lines each, of which each has a burst and so many a second.
+    let most = 3 * (30 + 3 * (began.elapsed().as_secs() as usize + 1));
+    let written = weir.log();
+    let lines = written[before..].lines().count();
+    assert!(lines <= most, "{lines} lines of at most {most}");
+    assert!(written.len() - before < most * 400);
+    // Others are heard.
+    assert_eq!(weir.console().query("PAUSE").code(), None);
+    assert_eq!(weir.console().query("RESUME").code(), None);
+    wait_until("what is missing is said", || {
+        let log = weir.log();
+        let told = |what: &str| {
+            let text = format!("more lines were not logged (log.max_lines_per_second): {what}");
+            log.contains(&text)
+        };
+        told("login failed") && told("pooler error") && told("login attempt")
+    });
+    assert!(weir.log().contains("PAUSE command issued"));
+    let settings = weir.console().query("SHOW CONFIG").rows();
+    assert!(
+        settings
+            .iter()
+            .any(|row| row[0] == "log_max_lines_per_second" && row[1] == "3")
+    );
+}
+
+/// Standard error is a pipe that is full: clients are served, the log file is written, a reload and an end
+/// are possible.
+#[test]
+fn a_pipe_that_nobody_reads_stops_nothing() {
+    let pg = Postgres::start();
+    let scratch = Scratch::new("pipe");
+    let (pipe, file) = (scratch.0.join("pipe"), scratch.0.join("log"));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let lines = format!(
+        "default_pool_size = 4\nshutdown_timeout = 1\n[log]\nfile = {file:?}\n\
+         level = \"trace\"\nmax_lines_per_second = 0"
+    );
+    let before = format!("exec 2<>{}", pipe.display());
+    let mut weir = Pgweir::start_after(&before, pg.port, &lines, &[]);
+    let length = || fs::metadata(&file).map_or(0, |m| m.len());
+    let crowd = Crowd::gather(weir.port, 8);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Ten times what the pipe takes.
+    while length() < 640 * 1024 {
+        assert!(Instant::now() < deadline, "{} bytes", length());
+        drop(weir.client());
+    }
+    crowd.all_are_served();
+    let old = scratch.0.join("log.1");
+    fs::rename(&file, &old).unwrap();
+    weir.signal("-HUP");
+    wait_until("the file is opened again", || length() > 0);
+    crowd.all_are_served();
+    crowd.leave().only(&[]);
+    weir.signal("-TERM");
+    let began = Instant::now();
+    let status = weir.wait_exit();
+    assert!(status.success(), "{:?}", status.signal());
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn no_secret_is_ever_logged() {
+    let pg = Postgres::with_hba(
+        "host all all all scram-sha-256",
+        &["create role app superuser login password 'secret-server'"],
+    );
+    let config = format!(
+        r#"unix_socket_dir = ""
+admin_users = ["app"]
+[log]
+level = "trace"
+slow_query = "1ms"
+max_lines_per_second = 0
+[auth]
+type = "plain"
+allow_cleartext = true
+[pools."*"]
+host = "127.0.0.1"
+port = {}
+user = "app"
+password = "secret-server"
+[users.app]
+password = "secret-client"
+"#,
+        pg.port
+    );
+    for method in ["plain", "md5", "scram-sha-256"] {
+        let weir = Pgweir::with_config(&config.replace("\"plain\"", &format!("\"{method}\"")));
+        let conninfo = weir.conninfo("user=app password=secret-client");
+        let change = "alter role app password 'secret-server'; select pg_sleep(0.01), 'secret-x'";
+        psql(&conninfo, change).unwrap();
+        psql(
+            &conninfo,
+            "set app.key to 'secret-key'; select pg_sleep(0.01)",
+        )
+        .unwrap();
+        let wrong = weir.conninfo("user=app password=secret-wrong");
+        psql(&wrong, "select 1").unwrap_err();
+        weir.hang_up();
+        let log = weir.log();
+        assert!(log.contains("slow query"), "{log}");
+        let found: Vec<&str> = log.lines().filter(|l| l.contains("secret")).collect();
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
