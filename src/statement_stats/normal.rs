@@ -142,10 +142,11 @@ impl<'a, const SHOWN: bool> Writer<'a, SHOWN> {
 
     /// One of several statements is over.
     fn end_statement(&mut self) {
+        let is_inside = self.lists.is_inside();
         if let Some(numbered) = self.lists.finish(self.out, SHOWN) {
             self.numbered = numbered;
         }
-        if let Some(name) = self.names.finish() {
+        if let Some(name) = self.names.finish().filter(|_| !is_inside) {
             self.out.truncate(name.at);
             self.numbered = name.numbered;
             self.put_constant();
@@ -184,6 +185,11 @@ impl<'a, const SHOWN: bool> Writer<'a, SHOWN> {
     fn put_constant(&mut self) {
         if SHOWN {
             self.numbered += 1;
+            // Right behind a word it would be read as a part of it.
+            let in_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..);
+            if self.out.last().is_some_and(in_word) {
+                self.out.push(b' ');
+            }
             self.out.push(b'$');
             let mut digits = [0; 10];
             let mut at = digits.len();

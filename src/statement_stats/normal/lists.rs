@@ -226,6 +226,11 @@ impl Lists {
         }
     }
 
+    /// Whether brackets are open.
+    pub fn is_inside(&self) -> bool {
+        self.depth > 0
+    }
+
     /// The statement is over. Lists that are open yet are as good as closed: the text may have been cut
     /// off. Gives what parameters are numbered from then.
     pub fn finish(&mut self, out: &mut Vec<u8>, shown: bool) -> Option<u32> {

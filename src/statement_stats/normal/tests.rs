@@ -33,6 +33,7 @@ fn constants_become_parameters() {
         ("/* who */ select 1;;", "select $1"),
         ("select 1; select 'x'", "select $1; select $2"),
         ("select date '2020-01-01'", "select date $1"),
+        ("select date'2020-01-01'", "select date $1"),
         (
             "select null, true where a is null and b is not true",
             "select $1, $2 where a is null and b is not true",
