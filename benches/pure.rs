@@ -1,13 +1,19 @@
 //! The pure parts of the hot path, each by itself.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pgweir::pool::core::{Checkout, Core, Limits};
 use pgweir::protocol::{encode, frame, startup};
+use pgweir::session::reported::Reported;
 use pgweir::session::statement::Registry;
 use pgweir::sql;
+use pgweir::statement_stats::entry::{Entry, Outcome};
+use pgweir::statement_stats::recorder::Text;
+use pgweir::statement_stats::{Owner, Statements, text_key};
+use pgweir::worker::Home;
 
 fn frames(c: &mut Criterion) {
     let mut rows = Vec::new();
@@ -87,5 +93,60 @@ fn prepared(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, frames, startups, classify, checkout, prepared);
+/// Finding a statement in the statistics, and counting it.
+fn statement_stats(c: &mut Criterion) {
+    let statements = Statements::new(1);
+    statements.set_most(1000);
+    let owner = Owner::new(&"app".into(), &"app".into());
+    let Some(counted) = statements.counted(Home::Worker(0), &owner) else {
+        return;
+    };
+    let reported = &Reported::new(Vec::new());
+    let add = |entry: Option<Arc<Entry>>| {
+        if let Some(entry) = entry {
+            let (micros, rows) = (100, 1);
+            let outcome = Outcome {
+                micros,
+                rows,
+                ..Outcome::default()
+            };
+            counted.recorder.add(&entry, outcome);
+        }
+    };
+    let texts = |text: &dyn Fn(usize) -> String| (0..100_000).map(text).collect::<Vec<_>>();
+    let other_constants =
+        texts(&|n| format!("SELECT abalance FROM pgbench_accounts WHERE aid = {n};"));
+    let others = texts(&|n| format!("SELECT abalance FROM pgbench_accounts_{n} WHERE aid = 1;"));
+    let long = vec![format!("SELECT {}", "\"order\".\"column\", ".repeat(50))];
+    let mut group = c.benchmark_group("statement");
+    for (name, texts) in [
+        ("other constants", &other_constants),
+        ("a long text again", &long),
+        ("never seen before", &others),
+    ] {
+        let mut texts = texts.iter().cycle();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let text = texts.next().map_or(&b""[..], |text| text.as_bytes());
+                add(counted.find_text(Text { text, reported }));
+            });
+        });
+    }
+    let text = other_constants[0].as_bytes();
+    let key = text_key(text);
+    group.bench_function("prepared", |b| {
+        b.iter(|| add(counted.find(black_box(key), || Text { text, reported })));
+    });
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    frames,
+    startups,
+    classify,
+    checkout,
+    prepared,
+    statement_stats
+);
 criterion_main!(benches);

@@ -28,7 +28,7 @@
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
 //! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed
-//! on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles signals.
+//! on; [`statement_stats`] counts what statements take; [`admin`] answers the console and HTTP; [`app`] builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
@@ -60,5 +60,6 @@ pub mod server;
 pub mod session;
 pub mod shared;
 pub mod sql;
+pub mod statement_stats;
 pub mod telemetry;
 pub mod worker;

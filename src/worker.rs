@@ -8,8 +8,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::RuntimeMetrics;
 use tokio::sync::mpsc;
 
 use crate::client::task::{Active, ClientTask};
@@ -96,6 +98,7 @@ impl Worker {
 struct Running {
     worker: Arc<Worker>,
     inbox: mpsc::UnboundedSender<ClientTask>,
+    metrics: RuntimeMetrics,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,6 +125,13 @@ impl Workers {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// For how long each has not just waited, since it was started. In it is all that its thread does for
+    /// clients and servers, system calls included.
+    pub fn busy(&self) -> impl Iterator<Item = Duration> {
+        let metrics = self.0.iter().map(|running| &running.metrics);
+        metrics.map(|metrics| metrics.worker_total_busy_duration(0))
     }
 
     /// The worker with the fewest clients.
@@ -155,6 +165,7 @@ fn start_one(number: u16) -> io::Result<Running> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
+    let metrics = runtime.metrics();
     let (inbox, mut arrivals) = mpsc::unbounded_channel::<ClientTask>();
     let worker = Arc::new(Worker {
         number,
@@ -177,6 +188,7 @@ fn start_one(number: u16) -> io::Result<Running> {
     Ok(Running {
         worker,
         inbox,
+        metrics,
         thread: Some(thread),
     })
 }

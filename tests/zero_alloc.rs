@@ -17,6 +17,8 @@ use pgweir::session::reported::Reported;
 use pgweir::session::server::ServerState;
 use pgweir::session::settings::Settings;
 use pgweir::session::statement::Registry;
+use pgweir::statement_stats::{Owner, Statements};
+use pgweir::worker::Home;
 
 struct Counting;
 
@@ -66,12 +68,18 @@ struct Session {
     server: ServerState,
     x: Exchange,
     registry: Registry,
+    statements: Statements,
+    owner: Owner,
 }
 
 impl Session {
     fn new() -> Session {
         let reported = Reported::new(vec![("TimeZone".into(), "UTC".into())]);
+        let statements = Statements::new(1);
+        statements.set_most(100);
         Session {
+            statements,
+            owner: Owner::new(&"app".into(), &"app".into()),
             client: ClientState::new(Settings::default(), reported.clone()),
             server: ServerState::new(reported, 100),
             x: Exchange::new(16 * 1024, 64 * 1024),
@@ -88,6 +96,7 @@ impl Session {
             cache: None,
             max_packet_size: usize::MAX,
             no_simple_queries: false,
+            counted: self.statements.counted(Home::Worker(0), &self.owner),
         };
         feed(&mut self.x.up, request);
         let wants = detached::requests(&mut self.client, &mut self.x, rules).unwrap();
@@ -142,6 +151,7 @@ fn a_query_allocates_nothing() {
     rows(&mut answer);
     let n = Session::new().steady(&simple, &simple, &answer, &answer);
     assert_eq!(n, 0, "allocations in 1000 simple queries");
+    assert_eq!(texts_of_one_statement(), 0, "allocations in 1000 texts");
 
     let mut extended = Vec::new();
     encode::parse(
@@ -177,6 +187,28 @@ fn a_query_allocates_nothing() {
     let n = ALLOCATIONS.load(Ordering::Relaxed) - counted;
     assert_eq!(n, 0, "allocations in 1000 extended queries");
     assert_eq!(pool(), 0, "allocations in 1000 waits for a connection");
+}
+
+/// Texts that come once, of a statement that the statistics know.
+fn texts_of_one_statement() -> usize {
+    let mut answer = Vec::new();
+    rows(&mut answer);
+    let mut session = Session::new();
+    let text = |session: &mut Session, n: usize| {
+        let mut query = Vec::new();
+        let sql = format!("SELECT abalance FROM pgbench_accounts WHERE aid = {n};");
+        encode::query(&mut query, sql.as_bytes());
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        session.transaction(&query, &answer);
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    for n in 0..10 {
+        text(&mut session, n);
+    }
+    let count = (10..1010).map(|n| text(&mut session, n)).sum();
+    let top = session.statements.top(9);
+    assert_eq!((top.len(), top[0].calls), (1, 1010));
+    count
 }
 
 /// Checkout, wait, release and hand-over.

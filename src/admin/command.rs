@@ -27,6 +27,8 @@ pub enum Command {
     /// `SHOW CACHE FOR 'sql'`.
     ExplainCache(String),
     FlushCache(Flush),
+    /// `SHOW STATEMENTS RESET`.
+    ResetStatements,
     /// Nothing but blanks and semicolons.
     Empty,
 }
@@ -68,6 +70,7 @@ pub enum Show {
     PeerPools,
     Prepared,
     Refusals,
+    Statements,
     Cache,
     CacheTables,
     CacheTop,
@@ -105,6 +108,7 @@ const SHOWS: &[(&str, Show)] = &[
     ("prepared", Show::Prepared),
     ("prepared_statements", Show::Prepared),
     ("refusals", Show::Refusals),
+    ("statements", Show::Statements),
     ("cache", Show::Cache),
 ];
 
@@ -155,6 +159,7 @@ pub fn parse(text: &str) -> Result<Command, String> {
         ["show", "cache", "feeds"] => Command::Show(Show::CacheFeeds),
         ["show", "cache", "top"] => Command::Show(Show::CacheTop),
         ["show", "cache", "decisions"] => Command::Show(Show::CacheDecisions),
+        ["show", "statements", "reset"] => Command::ResetStatements,
         ["cache", "flush"] | ["cache", "flush", "all"] => Command::FlushCache(Flush::All),
         ["cache", "flush", "database", _] => Command::FlushCache(Flush::Database(name(3))),
         ["cache", "flush", "table", _] => Command::FlushCache(Flush::Table(name(3))),
@@ -337,6 +342,10 @@ mod tests {
             Ok(Command::Show(Show::Version))
         );
         assert_eq!(parse(";;"), Ok(Command::Empty));
+        assert_eq!(
+            parse("show Statements RESET;"),
+            Ok(Command::ResetStatements)
+        );
         assert_eq!(parse("KILL_CLIENT 12"), Ok(Command::KillClient(12)));
         assert_eq!(parse("set extra_float_digits = 3"), Ok(Command::SetIgnored));
         assert_eq!(

@@ -20,6 +20,7 @@ use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
 use crate::telemetry::journal::Journal;
+use crate::telemetry::metrics::Scrapes;
 use parking_lot::Mutex;
 
 pub use super::session::serve;
@@ -80,6 +81,7 @@ pub struct Console {
     /// What operators have done.
     shard: Shard,
     journal: Journal,
+    pub(super) scrapes: Scrapes,
 }
 
 impl Console {
@@ -101,6 +103,7 @@ impl Console {
             listening: Mutex::default(),
             shard: Shard::default(),
             journal: Journal::default(),
+            scrapes: Scrapes::default(),
         })
     }
 
@@ -183,6 +186,17 @@ impl Console {
     pub fn peers(&self) -> Vec<Arc<Peer>> {
         let door = self.door.upgrade();
         door.map_or(Vec::new(), |door| door.peers.all())
+    }
+
+    /// When the first certificate that clients are shown runs out, in seconds since 1970.
+    pub fn certificate_not_after(&self) -> Option<i64> {
+        self.door.upgrade()?.tls.load().as_ref()?.not_after()
+    }
+
+    /// For how long each relay worker has been busy.
+    pub fn busy(&self) -> Vec<Duration> {
+        let door = self.door.upgrade();
+        door.map_or(Vec::new(), |door| door.workers.busy().collect())
     }
 
     pub fn is_draining(&self) -> bool {
@@ -270,6 +284,10 @@ impl Console {
             Command::Show(show) => Answer::Table(show::table(self, show)),
             Command::ExplainCache(sql) => Answer::Table(show::cache::explain(self, &sql)),
             Command::FlushCache(flush) => self.flush_cache(&flush),
+            Command::ResetStatements => {
+                self.pools.shared().statements.reset();
+                Answer::Done("SHOW STATEMENTS RESET".into(), Vec::new())
+            }
             Command::Parameter(name, value) => Answer::Table(Table {
                 columns: vec![encode::Column {
                     name,

@@ -23,6 +23,7 @@ mod peers;
 mod prepared;
 mod routing;
 mod sockets;
+pub(super) mod statements;
 mod stats;
 
 /// A result: columns and rows.
@@ -79,6 +80,7 @@ pub fn table(console: &Console, show: Show) -> Table {
         Show::PeerPools => peers::pools(console),
         Show::Prepared => prepared::prepared(console),
         Show::Refusals => refusals(console),
+        Show::Statements => statements::statements(console),
         Show::Databases => databases(console),
         Show::Users => users(console),
         Show::Lists => lists(console),

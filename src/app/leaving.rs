@@ -60,6 +60,7 @@ pub(super) struct Leaving {
 impl Farewell for Leaving {
     fn gone(&self, info: &ClientInfo, end: &End) {
         self.directory.leave(info);
+        self.pools.shared().events.leaves.count(end.leave());
         if self.pools.config().log.disconnections {
             tracing::info!(client = info.id, database = %info.database, user = %info.user,
                 peer = %info.peer, reason = %end.reason(), age = info.age().as_secs(), "client gone");

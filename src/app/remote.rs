@@ -8,6 +8,7 @@ use super::{Order, tls_server};
 use crate::admin::console::{Actions, ShutdownMode};
 use crate::client::login::Door;
 use crate::config::{Config, reload};
+use crate::telemetry::events::Reload;
 use crate::telemetry::log::SetLog;
 
 /// What the console can do to the process.
@@ -55,12 +56,27 @@ impl Actions for Remote {
 
 /// Reads the configuration again and applies what can change. Gives warnings.
 pub(in crate::app) fn reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
+    let reloaded = try_reload_config(door, set_log);
+    let events = &door.pools.shared().events;
+    match &reloaded {
+        Ok(_) => {
+            events.reloads.count(Reload::Success);
+            events.note_configured();
+        }
+        Err(_) => events.reloads.count(Reload::Failure),
+    }
+    reloaded
+}
+
+fn try_reload_config(door: &Door, set_log: &SetLog) -> Result<Vec<String>, String> {
     let new = door.config.load().reload().map_err(|first| {
         let all: Vec<String> = first.all().map(ToString::to_string).collect();
         all.join("\n")
     })?;
-    door.set.lock().clear();
-    apply_config(door, set_log, new)
+    let mut set = door.set.lock();
+    let notes = apply_config(door, set_log, new)?;
+    set.clear();
+    Ok(notes)
 }
 
 pub(super) fn apply_config(

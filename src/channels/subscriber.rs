@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::client::directory::Directory;
     use crate::client::info::ClientIdentity;
+    use crate::net::stream::Tls;
     use crate::protocol::startup::Replication;
     use crate::server::connect::Address;
 
@@ -162,7 +163,7 @@ mod tests {
                 application_name: None,
                 peer: Address::Unix("x".into()),
                 local: Address::Unix("x".into()),
-                tls: false,
+                tls: Tls::None,
                 replication: Replication::None,
             })
         });

@@ -171,6 +171,7 @@ impl Directory {
 mod tests {
     use super::super::info::ClientIdentity;
     use super::*;
+    use crate::net::stream::Tls;
     use crate::server::connect::Address;
 
     fn enter(directory: &Directory, long: bool) -> Arc<ClientInfo> {
@@ -192,7 +193,7 @@ mod tests {
                 application_name: None,
                 peer: Address::Unix("/tmp".into()),
                 local: Address::Unix("/tmp".into()),
-                tls: false,
+                tls: Tls::None,
                 replication: Default::default(),
             })
         };

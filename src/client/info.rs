@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cancel_key::CancelKey;
+use crate::net::stream::Tls;
 use crate::protocol::startup::Replication;
 use crate::server::connect::Address;
 
@@ -105,7 +106,7 @@ pub struct ClientInfo {
     pub application_name: Option<Arc<str>>,
     pub peer: Address,
     pub local: Address,
-    pub tls: bool,
+    pub tls: Tls,
     pub replication: Replication,
     pub connected: SystemTime,
     /// Of its socket.
@@ -141,7 +142,7 @@ pub struct ClientIdentity {
     pub application_name: Option<Arc<str>>,
     pub peer: Address,
     pub local: Address,
-    pub tls: bool,
+    pub tls: Tls,
     pub replication: Replication,
 }
 

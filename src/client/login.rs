@@ -31,17 +31,16 @@ use crate::net::tls_server::TlsServer;
 use crate::peering::Peers;
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
-use crate::pool::lease::LeaseError;
 use crate::pool::registry::Pools;
-use crate::pool::welcome::WelcomeError;
-use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::encode;
+use crate::protocol::sqlstate;
 use crate::protocol::startup::{Replication, Startup};
 use crate::server::connect::Address;
 use crate::session::client::ClientState;
 use crate::session::reported::Reported;
+use crate::telemetry::events::{Login, Timeout};
 use crate::telemetry::refusals::Reason;
-use crate::worker::Workers;
+use crate::worker::{Home, Workers};
 
 mod cancel;
 mod demand;
@@ -51,6 +50,7 @@ mod greeting;
 mod half_open;
 mod limits;
 mod prove;
+mod refusal;
 mod replication;
 mod settle;
 mod within;
@@ -60,6 +60,7 @@ pub use gate::Gate;
 use gate::Presence;
 pub use limits::ClientLimits;
 use prove::{pass_on, prove};
+use refusal::{Refusal, say_no, unwelcome};
 pub use settle::{own_timeouts, settle, settle_again};
 use within::within;
 
@@ -103,27 +104,13 @@ impl Door {
         self.draining.load(Ordering::Relaxed)
     }
 
+    fn count_login(&self, outcome: Login) {
+        self.pools.shared().events.logins.count(outcome);
+    }
+
     /// Connections that are not logged in yet.
     pub fn arriving(&self) -> usize {
         self.arriving.load(Ordering::Acquire)
-    }
-}
-
-/// The client is told, and closed.
-#[derive(Debug)]
-struct Refusal {
-    code: SqlState,
-    message: String,
-    detail: Option<String>,
-}
-
-impl Refusal {
-    fn new(code: SqlState, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code,
-            message: message.into(),
-            detail: None,
-        }
     }
 }
 
@@ -138,6 +125,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let (presence, evicted) = match gate::enter(&door, &config, &accepted, id) {
         Ok(entered) => entered,
         Err(refusal) => {
+            door.count_login(refusal.outcome);
             let mut stream = Stream::Plain(accepted.socket);
             let said = say_no(&mut stream, &refusal);
             let _ = within(Some(Instant::now() + LAST_WORDS), said).await;
@@ -147,6 +135,9 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     let login = async {
         let opened = within(deadline, open(&door, &config, accepted, presence, id)).await;
         if opened.is_err() {
+            door.count_login(Login::Timeout);
+            let here = door.pools.shared().events_at(Home::Control);
+            here.timeouts.count(Timeout::ClientLogin);
             tracing::info!(client = id, %peer, reason = "client_login_timeout", age = limit.as_secs(),
                 "login failed");
         }
@@ -171,8 +162,10 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             let replication = arrival.startup.replication.parameter();
             tracing::info!(client = id, %database, %user, %peer, tls, replication, "login attempt");
         }
-        if let Err((mut stream, refusal)) = log_in(&door, &config, stream, arrival, deadline).await
-        {
+        let admitted = log_in(&door, &config, stream, arrival, deadline).await;
+        let outcome = admitted.as_ref().err().map(|(_, refusal)| refusal.outcome);
+        door.count_login(outcome.unwrap_or(Login::Success));
+        if let Err((mut stream, refusal)) = admitted {
             if config.log.pooler_errors {
                 tracing::warn!(client = id, %database, %user, %peer, error = refusal.message,
                     "pooler error");
@@ -190,6 +183,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
     tokio::select! {
         _ = login => {}
         Ok(()) = evicted => {
+            door.count_login(Login::Limit);
             tracing::info!(client = id, peer = %knocking, reason = "max_half_open", "login failed");
         }
     }
@@ -223,11 +217,13 @@ async fn open(
     let accepted = match startup::unwrap(accepted, &config.listen.proxy_protocol).await {
         Ok(accepted) => accepted,
         Err(error) => {
+            door.count_login(Login::Gone);
             tracing::debug!(peer = %proxy, %error, "connection closed before login");
             return None;
         }
     };
     if !gate::is_welcome(door, config, &accepted.peer) {
+        door.count_login(Login::Network);
         return None;
     }
     let tls = door.tls.load_full();
@@ -266,6 +262,7 @@ async fn open(
             None
         }
         Err(error) => {
+            door.count_login(error.outcome());
             tracing::debug!(peer = %accepted.peer, %error, "connection closed before login");
             None
         }
@@ -291,19 +288,6 @@ struct Arrival {
     presence: Option<Presence>,
 }
 
-async fn say_no(stream: &mut Stream, refusal: &Refusal) {
-    let mut out = Vec::new();
-    encode::error(
-        &mut out,
-        Severity::Fatal,
-        refusal.code,
-        &refusal.message,
-        refusal.detail.as_deref(),
-    );
-    let _ = stream.write_all(&out).await;
-    let _ = stream.shutdown().await;
-}
-
 /// Whether this is the name of the console's database.
 fn is_console(database: &str) -> bool {
     matches!(database, "pgweir" | "pgbouncer")
@@ -319,14 +303,16 @@ async fn log_in(
     let checked = within(deadline, check(door, config, &mut stream, &arrival)).await;
     let late = |_| {
         let code = sqlstate::PROTOCOL_VIOLATION;
-        Err(Refusal::new(code, "client_login_timeout"))
+        let here = door.pools.shared().events_at(Home::Control);
+        here.timeouts.count(Timeout::ClientLogin);
+        Err(Refusal::new(code, "client_login_timeout").counted_as(Login::Timeout))
     };
     match checked.unwrap_or_else(late) {
         Ok(Admission::Console(user)) => {
             let welcome = greeting::of_console();
             if stream.write_all(&welcome).await.is_ok() {
                 let console = Arc::clone(&door.console);
-                let info = Arc::new(operator(&arrival, stream.is_tls()));
+                let info = Arc::new(operator(&arrival, stream.tls()));
                 tokio::spawn(crate::admin::console::serve(stream, user, info, console));
             }
             Ok(())
@@ -435,7 +421,7 @@ async fn check(
     }
     let parameters = asked_for(config, arrival);
     if startup.replication != Replication::None {
-        let tls = stream.is_tls();
+        let tls = stream.tls();
         // Boxed: its state is large, and every login would carry room for it.
         let replication = replication::admit(door, arrival, pool, permit, parameters, tls);
         let entry = Box::pin(replication).await?;
@@ -444,8 +430,8 @@ async fn check(
     // It may have to wait for a server connection to hear what it is to be told.
     let welcome = in_time(&pool, pool.welcome(&parameters)).await?;
     let (settings, reported) = welcome.map_err(unwelcome)?;
-    pool.shard(crate::worker::Home::Control).logins.add(1);
-    let info = enter(door, arrival, &parameters, &pool, stream.is_tls())?;
+    pool.shard(Home::Control).logins.add(1);
+    let info = enter(door, arrival, &parameters, &pool, stream.tls())?;
     let own_timeouts = own_timeouts(config, &database, &pool, &startup.user);
     Ok(Admission::Client(Box::new(Entry {
         info,
@@ -462,24 +448,11 @@ async fn in_time<T>(pool: &Pool, step: impl Future<Output = T>) -> Result<T, Ref
     let limit = pool.settings().timeouts.query_wait;
     let until = (!limit.is_zero()).then(|| Instant::now() + limit);
     within(until, step).await.map_err(|_| {
-        pool.shard(crate::worker::Home::Control).timeouts.add(1);
+        pool.note_timeout(Home::Control, Timeout::QueryWait);
         let waited =
             format!("query_wait_timeout: no server connection became free within {limit:?}");
-        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited)
+        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited).counted_as(Login::Timeout)
     })
-}
-
-fn unwelcome(error: WelcomeError) -> Refusal {
-    match error {
-        WelcomeError::Refused { code, message } => Refusal::new(SqlState::new(&code), message),
-        WelcomeError::Lease(LeaseError::Outage(outage)) => {
-            Refusal::new(SqlState::new(&outage.code), outage.message)
-        }
-        WelcomeError::Lease(LeaseError::QueueFull) => {
-            Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, error.to_string())
-        }
-        error => Refusal::new(sqlstate::CONNECTION_FAILURE, error.to_string()),
-    }
 }
 
 #[cfg(test)]

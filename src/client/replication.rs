@@ -22,6 +22,7 @@ use crate::protocol::frame::{BadLength, Header};
 use crate::protocol::sqlstate;
 use crate::server::cancel;
 use crate::session::upstream::ClientViolation;
+use crate::telemetry::events::Timeout;
 use crate::worker::Home;
 
 mod pipe;
@@ -253,8 +254,8 @@ impl ReplicationClient {
         if self.write_limit.is_zero() || stuck.elapsed() < self.write_limit {
             return None;
         }
-        let shard = self.connection.pool().shard(Home::Control);
-        shard.timeouts.add(1);
+        let pool = self.connection.pool();
+        pool.note_timeout(Home::Control, Timeout::ClientWrite);
         Some(End::SlowReader)
     }
 

@@ -12,6 +12,7 @@ use crate::protocol::encode::{self, Severity};
 use crate::protocol::proxy::ProxyError;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::protocol::startup::{self, Packet, Startup, StartupError};
+use crate::telemetry::events::Login;
 
 mod proxied;
 
@@ -65,6 +66,16 @@ impl OpenError {
             }
             OpenError::Startup(StartupError::Replication(_)) => sqlstate::INVALID_PARAMETER_VALUE,
             _ => sqlstate::PROTOCOL_VIOLATION,
+        }
+    }
+
+    /// As logins are counted.
+    pub fn outcome(&self) -> Login {
+        match self {
+            // That it has no TLS may be a setting of either side.
+            OpenError::TlsRequired => Login::NotAllowed,
+            OpenError::Io(_) | OpenError::NoTls => Login::Gone,
+            _ => Login::Protocol,
         }
     }
 

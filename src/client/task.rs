@@ -33,7 +33,8 @@ use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
-use crate::worker::Worker;
+use crate::telemetry::events::{Retry, Timeout};
+use crate::worker::{Home, Worker};
 
 mod abandon;
 mod active;
@@ -42,9 +43,11 @@ mod attached;
 mod block;
 mod cached;
 mod channels;
+mod counted;
 mod end;
 mod io_steps;
 mod moving;
+mod noting;
 mod queued;
 mod reading;
 mod shared;
@@ -231,9 +234,11 @@ impl ClientTask {
         if let Some(end) = self.detached_deafness() {
             return Some(end);
         }
-        self.info
-            .take(Control::Deadline)
-            .then_some(End::ClientIdleTimeout)
+        let expired = self.info.take(Control::Deadline);
+        if expired {
+            self.note_timeout(Timeout::ClientIdle);
+        }
+        expired.then_some(End::ClientIdleTimeout)
     }
 
     fn become_idle(&mut self) {
@@ -264,7 +269,12 @@ impl ClientTask {
         let wants = detached::requests(
             &mut self.state,
             &mut active.x,
-            rules(&self.pool, active.settings.as_deref(), &self.context),
+            rules(
+                &self.pool,
+                active.settings.as_deref(),
+                &self.context,
+                self.worker.home(),
+            ),
         );
         match wants {
             Err(violation) => Step::end(End::Violation(violation)),
@@ -294,14 +304,17 @@ impl ClientTask {
                 // Nothing was sent, so another one does as well.
                 let lender = self.lender();
                 lender.discard(server, "server closed the connection");
+                self.note_retry(Retry::LostServer);
                 self.set_detached(now);
                 return Step::Again;
             }
             Granted::Failed if self.is_lent() => {
                 self.count_read(|shard| &shard.reads_nowhere);
+                self.note_retry(Retry::Replica);
                 return self.checkout_from(None, cx, now);
             }
             Granted::Failed => {
+                self.note_vain_wait(now);
                 self.drop_fill();
                 self.set_detached(now);
                 return self.refuse_for_outage();
@@ -356,6 +369,7 @@ impl ClientTask {
             return Some(Step::Again);
         }
         self.lender().cancel_wait(ticket, self.worker.home());
+        self.note_vain_wait(now);
         self.drop_fill();
         self.set_detached(now);
         if killed {
@@ -365,7 +379,7 @@ impl ClientTask {
             let text = "canceling statement due to user request";
             self.refuse(sqlstate::QUERY_CANCELED, text);
         } else {
-            self.pool.shard(self.worker.home()).timeouts.add(1);
+            self.note_timeout(Timeout::QueryWait);
             let limit = self.limit(|t| t.query_wait);
             self.refuse(
                 sqlstate::TOO_MANY_CONNECTIONS,
@@ -390,7 +404,9 @@ impl ClientTask {
         let shard = self.pool.shard(self.worker.home());
         shard.assignments.add(1);
         if let Some(since) = active.began.replace(now.micros) {
-            shard.wait_micros.add(now.micros.saturating_sub(since));
+            let waited = now.micros.saturating_sub(since);
+            shard.times.wait.observe(waited);
+            active.x.counting.waited = waited;
         }
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);
@@ -400,7 +416,12 @@ impl ClientTask {
             client: &mut self.state,
             server: &mut server.state,
             x: &mut active.x,
-            rules: rules(&self.pool, active.settings.as_deref(), &self.context),
+            rules: rules(
+                &self.pool,
+                active.settings.as_deref(),
+                &self.context,
+                self.worker.home(),
+            ),
         };
         link.attached();
         active.phase = Phase::Attached(server);
@@ -419,6 +440,7 @@ impl ClientTask {
 
     /// Answers the request that could not be served, and skips it; the client goes on.
     fn refuse(&mut self, code: SqlState, message: &str) {
+        self.count_refused();
         let Some(active) = &mut self.active else {
             return;
         };
@@ -452,6 +474,7 @@ fn rules<'a>(
     pool: &'a Pool,
     settings: Option<&'a PoolSettings>,
     context: &Surroundings,
+    home: Home,
 ) -> Rules<'a> {
     Rules {
         registry: &pool.statements,
@@ -460,5 +483,6 @@ fn rules<'a>(
         cache: settings.and_then(|s| s.cache.as_ref()),
         max_packet_size: context.max_packet_size,
         no_simple_queries: context.no_simple_queries,
+        counted: pool.counted(home),
     }
 }

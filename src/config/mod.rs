@@ -71,6 +71,8 @@ pub struct Config {
     pub max_client_memory: usize,
     /// The same of all clients together.
     pub max_clients_memory: usize,
+    /// Statements that each worker keeps statistics of; 0 is none.
+    pub max_counted_statements: usize,
     /// Where the process's number is written while it runs.
     pub pidfile: Option<PathBuf>,
     /// As whom the process runs if it was started by root.

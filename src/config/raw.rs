@@ -78,6 +78,7 @@ pub(super) struct General {
     pub max_packet_size: Option<Size>,
     pub max_client_memory: Option<Size>,
     pub max_clients_memory: Option<Size>,
+    pub max_counted_statements: Option<Count>,
     pub shutdown_timeout: Option<Interval>,
     pub upgrade_timeout: Option<Interval>,
     pub pidfile: Option<PathBuf>,

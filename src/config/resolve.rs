@@ -282,6 +282,10 @@ impl Resolver<'_, '_> {
             &mut config.max_clients_memory,
             raw.max_clients_memory.map(|size| size.0),
         );
+        set(
+            &mut config.max_counted_statements,
+            raw.max_counted_statements,
+        );
         if let Some(size) = raw.max_packet_size.map(|size| size.0) {
             let largest = config.max_packet_size;
             // "2GiB" is one byte more than there can be, and nobody should have to know that.

@@ -244,6 +244,9 @@ const KEYS: &[Key] = &[
     live("general", "max_clients_memory", |c| {
         c.max_clients_memory.to_string()
     }),
+    live("general", "max_counted_statements", |c| {
+        c.max_counted_statements.to_string()
+    }),
     live("general", "shutdown_timeout", |c| {
         seconds(c.shutdown_timeout)
     }),

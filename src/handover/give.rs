@@ -18,6 +18,7 @@ use crate::client::info::Control;
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
 use crate::entrances::Entrances;
+use crate::net::stream::Tls;
 use crate::pool::Pool;
 use crate::session::portable::Told;
 
@@ -200,7 +201,7 @@ impl Giver<'_> {
                 client.request(Control::Kill);
             } else if late {
                 client.request_all(&[Control::HandOver, Control::Drain]);
-            } else if !client.tls {
+            } else if client.tls == Tls::None {
                 client.request(Control::HandOver);
             }
         });

@@ -24,7 +24,7 @@ use crate::client::task::ClientParts;
 use crate::config::Config;
 use crate::entrances::Passed;
 use crate::listener::Listener;
-use crate::net::stream::{Socket, Stream};
+use crate::net::stream::{Socket, Stream, Tls};
 use crate::net::unix;
 use crate::pool::moving::Arrival;
 use crate::pool::registry::pausing::Holds;
@@ -328,7 +328,7 @@ impl Taker {
             application_name: client.application_name.map(Into::into),
             peer: client.peer,
             local: client.local,
-            tls: false,
+            tls: Tls::None,
             replication: Replication::None,
         };
         let info = Arc::new(ClientInfo::connected_at(identity, time(client.connected)));

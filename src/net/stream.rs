@@ -12,6 +12,8 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::telemetry::counts::labels;
+
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
@@ -29,6 +31,15 @@ pub enum Stream {
     ServerTls(Box<tokio_rustls::server::TlsStream<Socket>>),
     /// We are the TLS client: the peer is a PostgreSQL server.
     ClientTls(Box<tokio_rustls::client::TlsStream<Socket>>),
+}
+
+labels! {
+    /// What a stream is encrypted with.
+    Tls {
+        None = "none",
+        V1_2 = "TLSv1.2",
+        V1_3 = "TLSv1.3",
+    }
 }
 
 // === impl Socket ===
@@ -188,6 +199,19 @@ impl Stream {
 
     pub fn is_tls(&self) -> bool {
         !matches!(self, Stream::Plain(_))
+    }
+
+    pub fn tls(&self) -> Tls {
+        let version = match self {
+            Stream::Plain(_) => return Tls::None,
+            Stream::ServerTls(tls) => tls.get_ref().1.protocol_version(),
+            Stream::ClientTls(tls) => tls.get_ref().1.protocol_version(),
+        };
+        // The library speaks no other than these two.
+        match version {
+            Some(rustls::ProtocolVersion::TLSv1_2) => Tls::V1_2,
+            _ => Tls::V1_3,
+        }
     }
 
     pub fn is_unix(&self) -> bool {

@@ -44,6 +44,17 @@ pub enum TlsServerError {
 pub struct TlsServer {
     config: Arc<rustls::ServerConfig>,
     end_point: Option<Vec<u8>>,
+    not_after: Option<i64>,
+}
+
+/// When the first of the certificates runs out, in seconds since 1970.
+fn not_after(chain: &[CertificateDer<'_>]) -> Option<i64> {
+    let parsed = chain
+        .iter()
+        .filter_map(|der| X509Certificate::from_der(der).ok());
+    parsed
+        .map(|(_, c)| c.validity().not_after.timestamp())
+        .min()
 }
 
 fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsServerError> {
@@ -81,6 +92,7 @@ impl TlsServer {
             source,
         })?;
         let end_point = chain.first().and_then(|c| binding::hash_certificate(c));
+        let not_after = not_after(&chain);
         let provider = Arc::new(settings.choice.provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&settings.protocols.versions())
@@ -124,12 +136,18 @@ impl TlsServer {
         Ok(TlsServer {
             config: Arc::new(config),
             end_point,
+            not_after,
         })
     }
 
     /// What SCRAM-SHA-256-PLUS binds to (`tls-server-end-point`, RFC 5929).
     pub fn end_point(&self) -> Option<&[u8]> {
         self.end_point.as_deref()
+    }
+
+    /// When the first certificate of the chain runs out, in seconds since 1970.
+    pub fn not_after(&self) -> Option<i64> {
+        self.not_after
     }
 
     /// Does the handshake. With `direct` the client must have negotiated the protocol by name

@@ -18,6 +18,7 @@ pub mod reads;
 pub mod recycle;
 pub mod registry;
 mod roles;
+mod series;
 pub mod settings;
 pub mod stats;
 pub mod welcome;
@@ -34,7 +35,7 @@ use self::budget::Budget;
 use self::core::{Core, Counts, Granted, Ticket};
 use self::reads::Reads;
 use self::settings::PoolSettings;
-use self::stats::{Shard, Totals};
+use self::stats::Shard;
 use crate::channels::Channels;
 use crate::dns::Resolver;
 use crate::server::auth::Credentials;
@@ -45,6 +46,8 @@ use crate::server::{Activity, Server};
 use crate::session::memory::Together;
 use crate::session::statement::Registry;
 use crate::shared::Tier;
+use crate::statement_stats::{Counted, Owner, Statements};
+use crate::telemetry::events::Events;
 use crate::telemetry::refusals::Refusals;
 use crate::worker::Home;
 
@@ -64,8 +67,11 @@ pub struct Shared {
     /// Another process takes over: no connection is made for later.
     retiring: AtomicBool,
     pub refusals: Refusals,
+    pub events: Events,
+    series: series::Series,
     /// What clients make this process keep.
     pub memory: Arc<Together>,
+    pub statements: Statements,
 }
 
 /// Where a process goes on that has taken over from another one.
@@ -102,7 +108,11 @@ impl Shared {
             origin,
             retiring: AtomicBool::new(false),
             refusals: Refusals::default(),
+            // Control is a home, too.
+            events: Events::new(workers + 1),
+            series: series::Series::default(),
             memory: Arc::default(),
+            statements: Statements::new(workers),
         })
     }
 
@@ -148,6 +158,7 @@ pub struct Pool {
     welcome: Mutex<welcome::Memory>,
     budgets: Arc<[Arc<Budget>]>,
     shards: Box<[Shard]>,
+    named: Option<series::Named>,
     servers: registry::ServerList,
     shared: Arc<Shared>,
     /// Server connections made before the last change of this are closed.
@@ -162,6 +173,8 @@ pub struct Pool {
     serving: AtomicU64,
     channels: Arc<Channels>,
     place: Place,
+    /// Of its statements, in the statistics.
+    owner: Owner,
 }
 
 /// What a pool is to others of its database and user.
@@ -211,6 +224,7 @@ impl Pool {
         // Control is a home, too.
         let homes = new.shared.workers + 1;
         Arc::new(Pool {
+            owner: Owner::new(&new.database, &new.user),
             database: new.database,
             user: new.user,
             statements,
@@ -223,6 +237,10 @@ impl Pool {
             welcome: Mutex::new(welcome::Memory::default()),
             budgets: new.budgets,
             shards: (0..homes).map(|_| Shard::default()).collect(),
+            // Clients' times are their own pool's.
+            named: matches!(place, Place::Main(_))
+                .then(|| new.shared.series.name())
+                .flatten(),
             servers: new.servers,
             shared: new.shared,
             generation: AtomicU64::new(0),
@@ -264,15 +282,10 @@ impl Pool {
         &self.shards[home.index(self.shared.workers)]
     }
 
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.add_totals(&mut totals);
-        totals
-    }
-
-    /// Adds this pool's counters to those of others.
-    pub fn add_totals(&self, totals: &mut Totals) {
-        self.shards.iter().for_each(|s| totals.add(s));
+    /// Where code on `home` counts statements, if they are counted.
+    #[inline]
+    pub fn counted(&self, home: Home) -> Option<Counted<'_>> {
+        self.shared.statements.counted(home, &self.owner)
     }
 
     pub fn counts(&self) -> Counts {

@@ -10,7 +10,7 @@ use super::budget::Permit;
 use crate::auth::scram::ScramKeys;
 use crate::auth::secret::Secret;
 use crate::config::Host;
-use crate::net::stream::{Socket, Stream};
+use crate::net::stream::{Socket, Stream, Tls};
 use crate::protocol::startup::Replication;
 use crate::server::auth::Credentials;
 use crate::server::connect::Address;
@@ -86,7 +86,7 @@ impl Pool {
         let made = Made {
             peer: arrival.peer,
             local: arrival.local,
-            tls: false,
+            tls: Tls::None,
             backend_pid: arrival.backend_pid,
             fd: arrival.socket.fd(),
             connected: arrival.connected,

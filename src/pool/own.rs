@@ -74,7 +74,7 @@ impl Pool {
         let began = Instant::now();
         let place = self.place().await?;
         let shard = self.shard(Home::Control);
-        shard.wait_micros.add_time(began.elapsed());
+        shard.times.wait.observe(began.elapsed().as_micros() as u64);
         let began = Instant::now();
         let server = loop {
             let permit = self.permit().await?;

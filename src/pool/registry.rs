@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::budget::Budget;
 use super::overload::Classes;
 use super::settings::PoolSettings;
+use super::stats::Times;
 use super::{NewPool, Pool, Shared};
 use crate::cache::caches::Caches;
 use crate::cache::pool::PoolCache;
@@ -24,6 +25,8 @@ use crate::server::password::Passwords;
 
 pub mod pausing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use pausing::Holds;
 
@@ -87,9 +90,10 @@ struct Inner {
     holds: Holds,
 }
 
-fn limit_memory(config: &Config, shared: &Shared) {
+fn set_limits(config: &Config, shared: &Shared) {
     let (all, each) = (config.max_clients_memory, config.max_client_memory);
     shared.memory.set_limits(all, each);
+    shared.statements.set_most(config.max_counted_statements);
 }
 
 impl Pools {
@@ -97,7 +101,7 @@ impl Pools {
     /// [`TlsSettingsError`]: certificates or keys that cannot be read.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<Pools, TlsSettingsError> {
         let tls = tls_clients(&config)?;
-        limit_memory(&config, &shared);
+        set_limits(&config, &shared);
         let bell = shared.tier.as_ref().map(|tier| tier.bell());
         let caches = Caches::new(&config.cache, bell);
         Ok(Pools {
@@ -144,10 +148,16 @@ impl Pools {
     }
 
     pub fn all(&self) -> Vec<Arc<Pool>> {
+        self.all_and_gone().0
+    }
+
+    /// All pools, and what was timed in those that are gone and had no series of their own.
+    pub fn all_and_gone(&self) -> (Vec<Arc<Pool>>, Times) {
         let inner = self.inner.lock();
+        let gone = self.shared.series.gone();
         let mut pools: Vec<_> = inner.pools.values().cloned().collect();
         pools.sort_by(|a, b| (&a.database, &a.user).cmp(&(&b.database, &b.user)));
-        pools
+        (pools, gone)
     }
 
     /// The pool for clients that say `user` and `name`; `database` is the entry that serves
@@ -222,6 +232,7 @@ impl Pools {
             if goes {
                 tracing::info!(?pool, "cleaning up idle pool");
                 pool.close();
+                self.shared.series.retire(pool);
             }
             !goes
         });
@@ -253,7 +264,7 @@ impl Pools {
         inner.tls = tls;
         inner.classes = Arc::new(Classes::new(&config, &inner.classes));
         inner.total.set_limit(config.max_server_conn);
-        limit_memory(&config, &self.shared);
+        set_limits(&config, &self.shared);
         let pools: Vec<_> = inner.pools.values().cloned().collect();
         for pool in pools {
             let before = old.database(&pool.database);
@@ -265,6 +276,7 @@ impl Pools {
                 pool.close();
                 let key = (Arc::clone(&pool.database), Arc::clone(&pool.user));
                 inner.pools.remove(&key);
+                self.shared.series.retire(&pool);
                 continue;
             };
             let moved = before.is_none_or(|b| {

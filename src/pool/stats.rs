@@ -5,22 +5,31 @@ use std::time::Duration;
 
 use crate::session::link::Tally;
 
+mod histogram;
+
+pub use histogram::{BOUNDS, Distribution, Histogram, Times};
+
 /// One worker's part. Written by that worker only.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Shard {
+    pub times: Stopwatches,
     pub assignments: Counter,
     pub transactions: Counter,
     pub queries: Counter,
     pub errors: Counter,
     pub received: Counter,
     pub sent: Counter,
-    pub transaction_micros: Counter,
-    pub query_micros: Counter,
-    pub wait_micros: Counter,
+    pub server_received: Counter,
+    pub server_sent: Counter,
     pub client_parses: Counter,
     pub server_parses: Counter,
     pub binds: Counter,
+    /// Of prepared statements with a name, on server connections: found there, prepared there, and closed to
+    /// make room for others.
+    pub statement_hits: Counter,
+    pub statement_misses: Counter,
+    pub statement_evictions: Counter,
     pub logins: Counter,
     pub timeouts: Counter,
     pub cancels: Counter,
@@ -33,6 +42,15 @@ pub struct Shard {
     pub reads_own_write: Counter,
     /// Whatever else was asked of a pool whose reads go to replicas.
     pub not_reads: Counter,
+}
+
+/// How long things took.
+#[derive(Debug, Default)]
+pub struct Stopwatches {
+    pub wait: Histogram,
+    pub query: Histogram,
+    pub transaction: Histogram,
+    pub server: Histogram,
 }
 
 /// A number that only grows. One writer at a time, so no read-modify-write instruction is needed;
@@ -49,11 +67,6 @@ impl Counter {
         }
     }
 
-    #[inline]
-    pub fn add_time(&self, time: Duration) {
-        self.add(time.as_micros() as u64);
-    }
-
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -68,21 +81,35 @@ impl Shard {
         self.client_parses.add(u64::from(tally.client_parses));
         self.server_parses.add(u64::from(tally.server_parses));
         self.binds.add(u64::from(tally.binds));
+        self.statement_hits.add(u64::from(tally.statement_hits));
+        self.statement_misses.add(u64::from(tally.statement_misses));
+        self.statement_evictions
+            .add(u64::from(tally.statement_evictions));
         *tally = Tally::default();
+    }
+
+    pub fn add_times(&self, times: &mut Times) {
+        times.wait.add(&self.times.wait);
+        times.query.add(&self.times.query);
+        times.transaction.add(&self.times.transaction);
+        times.server.add(&self.times.server);
     }
 }
 
+/// Counters, and the sums of what is timed.
 macro_rules! totals {
-    ($($field:ident),+ $(,)?) => {
+    ($($field:ident),+; $($sum:ident: $time:ident),+) => {
         /// The sum of all shards.
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
         pub struct Totals {
             $(pub $field: u64,)+
+            $(pub $sum: u64,)+
         }
 
         impl Totals {
             pub fn add(&mut self, shard: &Shard) {
                 $(self.$field += shard.$field.get();)+
+                $(self.$sum += shard.times.$time.sum();)+
             }
         }
 
@@ -90,7 +117,10 @@ macro_rules! totals {
             type Output = Totals;
 
             fn add(self, other: Totals) -> Totals {
-                Totals { $($field: self.$field + other.$field,)+ }
+                Totals {
+                    $($field: self.$field + other.$field,)+
+                    $($sum: self.$sum + other.$sum,)+
+                }
             }
         }
 
@@ -99,7 +129,10 @@ macro_rules! totals {
 
             /// Counters do not go back, but one may be forgotten with its pool.
             fn sub(self, other: Totals) -> Totals {
-                Totals { $($field: self.$field.saturating_sub(other.$field),)+ }
+                Totals {
+                    $($field: self.$field.saturating_sub(other.$field),)+
+                    $($sum: self.$sum.saturating_sub(other.$sum),)+
+                }
             }
         }
     };
@@ -112,12 +145,14 @@ totals!(
     errors,
     received,
     sent,
-    transaction_micros,
-    query_micros,
-    wait_micros,
+    server_received,
+    server_sent,
     client_parses,
     server_parses,
     binds,
+    statement_hits,
+    statement_misses,
+    statement_evictions,
     logins,
     timeouts,
     cancels,
@@ -126,7 +161,10 @@ totals!(
     reads_replica,
     reads_nowhere,
     reads_own_write,
-    not_reads,
+    not_reads;
+    transaction_micros: transaction,
+    query_micros: query,
+    wait_micros: wait
 );
 
 impl Totals {
@@ -153,6 +191,12 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a pool takes for each worker and for the control runtime; docs/observability.md says so.
+    #[test]
+    fn a_shard_is_small() {
+        assert_eq!(size_of::<Shard>(), 768);
+    }
 
     #[test]
     fn a_period_in_words() {

@@ -1,5 +1,9 @@
 //! The SQLSTATE codes that pgweir itself sends (PostgreSQL docs, Appendix A).
 
+mod class;
+
+pub use class::{CLASSES, Class};
+
 /// Five characters of class and condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SqlState([u8; 5]);

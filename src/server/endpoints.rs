@@ -8,6 +8,7 @@ use super::connect::{self, Address, ConnectError, Endpoint, Established, LoginRe
 use super::hosts::{HostState, Standing};
 use super::role::Found;
 use crate::config::{Balance, Host, Role, Target};
+use crate::telemetry::events::Connect;
 
 /// One server.
 #[derive(Debug)]
@@ -246,9 +247,13 @@ impl Member {
         match connect::connect(&limited, login).await {
             Ok(established) => {
                 attempt.succeeded();
+                self.state.connects.count(Connect::Success);
                 Ok(established)
             }
-            Err(error) => Err(attempt.failed(error)),
+            Err(error) => {
+                self.state.connects.count(error.outcome());
+                Err(attempt.failed(error))
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::connect::ConnectError;
 use super::role::{Found, History};
 use super::seen::{Replayed, Said};
 use crate::config::{Host, HostLimits};
+use crate::telemetry::{counts::Counts, events::Connect};
 
 /// What a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub struct HostState {
     /// As a replica.
     replayed: Mutex<Option<Replayed>>,
     watched: AtomicBool,
+    pub connects: Counts<Connect>,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,8 @@ pub struct HostRow {
     pub failures: u32,
     pub opened: u64,
     pub connecting: u32,
+    /// By [`Connect`].
+    pub connects: Vec<u64>,
 }
 
 fn slots(limits: HostLimits) -> Arc<Semaphore> {
@@ -120,6 +124,7 @@ impl HostState {
             said: Mutex::default(),
             replayed: Mutex::default(),
             watched: AtomicBool::new(false),
+            connects: Counts::default(),
         }
     }
 
@@ -279,6 +284,7 @@ impl HostState {
             failures: attempts.breaker.failures(),
             opened: attempts.breaker.opened(),
             connecting: self.under_way.load(Ordering::Relaxed),
+            connects: self.connects.all().collect(),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Host;
 use crate::dns::Resolver;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, Tls};
 use crate::pool::budget::Permit;
 use crate::protocol::startup::Replication;
 use crate::session::reported::Reported;
@@ -76,7 +76,7 @@ pub struct ServerInfo {
     pub host: Host,
     pub peer: Address,
     pub local: Address,
-    pub tls: bool,
+    pub tls: Tls,
     pub replication: Replication,
     /// One of those that a pool has for reads, beside the ones to its primary.
     pub reads: bool,
@@ -293,7 +293,7 @@ pub struct Identity {
 pub struct Made {
     pub peer: Address,
     pub local: Address,
-    pub tls: bool,
+    pub tls: Tls,
     pub backend_pid: i32,
     /// Of its socket.
     pub fd: i32,
@@ -305,7 +305,7 @@ impl ServerInfo {
         let made = Made {
             peer: established.peer.clone(),
             local: established.local.clone(),
-            tls: established.stream.is_tls(),
+            tls: established.stream.tls(),
             backend_pid: established.backend_pid,
             fd: established.stream.fd(),
             connected: SystemTime::now(),

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::counted::Run;
 use super::statement::Statement;
 use crate::protocol::sqlstate::SqlState;
 use crate::sql;
@@ -60,7 +61,7 @@ pub struct Closed {
 #[derive(Debug)]
 pub enum Expect {
     // Sent by the client.
-    Query(Option<Box<Plan>>),
+    Query(Option<Box<Plan>>, Run),
     Sync,
     Function,
     Parse(Arc<Statement>, Naming),
@@ -68,7 +69,7 @@ pub enum Expect {
     Bind(Option<Arc<Statement>>),
     Describe(Option<Arc<Statement>>),
     /// With the statement, if running it does something to the session.
-    Execute(Option<Arc<Statement>>),
+    Execute(Option<Arc<Statement>>, Run),
     ClosePortal,
     Rejected(Box<Rejection>),
 
@@ -123,7 +124,7 @@ impl Expect {
     #[inline]
     pub fn ends_with_ready(&self) -> bool {
         match self {
-            Expect::Query(_)
+            Expect::Query(..)
             | Expect::Sync
             | Expect::Function
             | Expect::Replay
@@ -205,7 +206,7 @@ impl Backlog {
     /// Whether a statement is being run, or is about to be.
     pub fn runs(&self) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|e| matches!(e, Expect::Query(_) | Expect::Execute(_)))
+        entries.any(|e| matches!(e, Expect::Query(..) | Expect::Execute(..)))
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Expect> {
@@ -219,6 +220,16 @@ impl Backlog {
             self.entries.remove(1);
             self.unsettled = self.unsettled.min(self.entries.len());
         }
+    }
+
+    /// Takes the statement out that runs, or would have been run next before a Sync.
+    pub fn take_run(&mut self) -> Option<Run> {
+        let before_sync = self.entries.iter_mut().take_while(|e| !e.is_sync());
+        let mut runs = before_sync.filter_map(|entry| match entry {
+            Expect::Query(_, run) | Expect::Execute(_, run) => Some(std::mem::take(run)),
+            _ => None,
+        });
+        runs.next()
     }
 
     pub fn clear(&mut self) {

@@ -44,6 +44,7 @@ impl Link<'_> {
                 self.answer(header)?;
             }
         }
+        self.x.counting.settle(self.rules.counted);
         Ok(())
     }
 
@@ -59,6 +60,10 @@ impl Link<'_> {
                 recording.spoil();
             }
             self.x.group.answered = true;
+            match tag {
+                b'D' => self.x.counting.row(total),
+                _ => self.x.counting.pass(total),
+            }
             self.x.down.keep(total);
             return Ok(true);
         }
@@ -78,7 +83,8 @@ impl Link<'_> {
         }
         match (tag, self.server.head()) {
             // By far the most frequent one first.
-            (b'D', Some(Expect::Query(_) | Expect::Execute(_))) => {
+            (b'D', Some(Expect::Query(..) | Expect::Execute(..))) => {
+                self.x.counting.row(total);
                 self.x.group.answered = true;
                 self.x.down.keep(total);
             }
@@ -134,11 +140,11 @@ impl Link<'_> {
             (b't', Some(Expect::Describe(_))) | (b'V', Some(Expect::Function)) => {
                 self.pass(total, true);
             }
-            (b'G' | b'H' | b'W', Some(Expect::Query(_) | Expect::Execute(_))) => {
+            (b'G' | b'H' | b'W', Some(Expect::Query(..) | Expect::Execute(..))) => {
                 self.begin_copy(tag);
                 self.pass(total, true);
             }
-            (b'd' | b'c', Some(Expect::Query(_) | Expect::Execute(_))) => self.pass(total, true),
+            (b'd' | b'c', Some(Expect::Query(..) | Expect::Execute(..))) => self.pass(total, true),
             (b'D' | b'T' | b'd', Some(head)) => {
                 let visible = head.is_visible();
                 self.pass(total, visible);
@@ -180,6 +186,7 @@ impl Link<'_> {
     pub(super) fn pass(&mut self, total: usize, visible: bool) {
         if visible {
             self.x.group.answered = true;
+            self.x.counting.pass(total);
             self.x.down.keep(total);
         } else {
             self.x.down.skip(total);
@@ -259,7 +266,7 @@ impl Link<'_> {
             // All of the data has been sent already, and a Sync behind it counts.
             self.x.copies_ended -= 1;
             self.server.copy = Copy::No;
-        } else if matches!(self.server.head(), Some(Expect::Execute(_))) {
+        } else if matches!(self.server.head(), Some(Expect::Execute(..))) {
             self.server.backlog.forget_sync_behind_head();
         }
     }
@@ -267,25 +274,31 @@ impl Link<'_> {
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.
     fn complete(&mut self, tag: u8, total: usize) -> Result<(), Violation> {
         self.server.copy = Copy::No;
+        let is_theirs = matches!(
+            self.server.head(),
+            Some(Expect::Query(..) | Expect::Execute(..))
+        );
+        if tag == b'C' && is_theirs {
+            let body = &self.x.down.unscanned()[HEADER..total];
+            self.x.counting.complete(body);
+        }
         match self.server.backlog.head_mut() {
-            Some(Expect::Query(None)) => {
+            Some(Expect::Query(None, _)) => {
                 if tag == b'C' {
                     self.transaction_tag(total, &[]);
                 }
                 self.pass(total, true);
             }
-            Some(Expect::Query(Some(_))) => self.complete_planned(tag, total),
-            Some(Expect::Execute(_)) => {
-                let statement = match self.server.backlog.head_mut() {
-                    Some(Expect::Execute(statement)) => statement.take(),
-                    _ => None,
-                };
+            Some(Expect::Query(Some(_), _)) => self.complete_planned(tag, total),
+            Some(Expect::Execute(statement, run)) => {
+                let (statement, run) = (statement.take(), std::mem::take(run));
                 let effects = statement.as_ref().and_then(|s| s.effects.as_deref());
                 if tag == b'C' {
                     self.transaction_tag(total, effects.unwrap_or_default());
                 }
                 let answer = statement.as_ref().and_then(|s| s.answer);
                 self.pass_or_answer(total, answer);
+                self.x.counting.end(run);
                 // A suspended portal has begun to run: its functions may have been called.
                 if let Some((name, made)) = statement.as_ref().and_then(|s| s.makes.as_ref()) {
                     self.prepared(name, Arc::clone(made));
@@ -320,7 +333,7 @@ impl Link<'_> {
 
     /// One statement of a simple query of which some do something to the session.
     fn complete_planned(&mut self, tag: u8, total: usize) {
-        let Some(Expect::Query(slot)) = self.server.backlog.head_mut() else {
+        let Some(Expect::Query(slot, _)) = self.server.backlog.head_mut() else {
             return;
         };
         let Some(mut plan) = slot.take() else { return };
@@ -341,7 +354,7 @@ impl Link<'_> {
             plan.done += 1;
         }
         let answer = plan.answer;
-        if let Some(Expect::Query(slot)) = self.server.backlog.head_mut() {
+        if let Some(Expect::Query(slot, _)) = self.server.backlog.head_mut() {
             *slot = Some(plan);
         }
         self.pass_or_answer(total, answer);
@@ -399,7 +412,10 @@ impl Link<'_> {
                 self.x.down.skip(total);
                 self.x.retry = true;
             }
-            _ => {
+            done => {
+                if let Some(Expect::Query(_, run)) = done {
+                    self.x.counting.end(run);
+                }
                 self.end_of_exchange(status);
                 // The client must not take for done what it is about to be refused.
                 if self.rules.statements_only && status != b'I' {
@@ -434,6 +450,7 @@ impl Link<'_> {
             self.client.local_environment = false;
             if self.server.backlog.is_empty() {
                 self.x.portals.clear();
+                self.x.counting.end_portals();
                 self.x.copies_ended = 0;
             }
             self.commit_settings();

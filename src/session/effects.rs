@@ -185,8 +185,8 @@ impl Link<'_> {
     /// PostgreSQL 14 report before the statement is complete.
     fn is_local(&self, name: &str) -> bool {
         let running = match self.server.head() {
-            Some(Expect::Query(Some(plan))) => &plan.statements[..],
-            Some(Expect::Execute(Some(statement))) => {
+            Some(Expect::Query(Some(plan), _)) => &plan.statements[..],
+            Some(Expect::Execute(Some(statement), _)) => {
                 statement.effects.as_deref().unwrap_or_default()
             }
             _ => &[],
@@ -257,6 +257,7 @@ impl Link<'_> {
     /// A PREPARE has completed.
     pub(super) fn prepared(&mut self, name: &str, statement: Arc<Statement>) {
         if let Some(evicted) = self.server.hold(&statement) {
+            self.x.tally.statement_evictions += 1;
             self.server.close_later.push(evicted.name.clone());
         }
         self.client.set_statement(name.as_bytes(), statement);

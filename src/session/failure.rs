@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::backlog::{Expect, Naming, Rejection};
+use super::counted::Run;
 use super::detached::ABORTED;
 use super::link::{LastWords, Link};
 use super::pins::Pin;
 use super::server::Copy;
 use crate::protocol::backend;
 use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::sqlstate::{self, Class, SqlState};
 
 /// Where the server raises "cached plan must not change result type" (0A000); asyncpg and pgjdbc
 /// know the error by this name and prepare the statement again.
@@ -22,14 +23,17 @@ const BROKEN: &[u8] = b"pgweir: this statement was rejected";
 impl Link<'_> {
     pub(super) fn error(&mut self, total: usize) {
         let fields = backend::error_fields(self.body(total));
-        if matches!(fields.severity, b"FATAL" | b"PANIC") {
-            self.x.last_words = Some(last_words(&fields));
-            self.x.down.skip(total);
-            return;
-        }
+        let class = Class::of(fields.code);
+        let last = matches!(fields.severity, b"FATAL" | b"PANIC").then(|| last_words(&fields));
         let outdated = fields.routine == OUTDATED_ROUTINE.as_bytes() && fields.code == b"0A000";
         let words = matches!(self.server.head(), Some(Expect::Replay)).then(|| last_words(&fields));
         self.x.tally.errors += 1;
+        self.x.error_classes.push(class);
+        if last.is_some() {
+            self.x.last_words = last;
+            self.x.down.skip(total);
+            return;
+        }
         self.x.channels.clear();
         self.server.copy = Copy::No;
         match self.server.backlog.head_mut() {
@@ -57,7 +61,8 @@ impl Link<'_> {
                 }
             }
             Some(Expect::Rejected(_)) => self.rejected(total),
-            Some(Expect::Query(plan)) => {
+            Some(Expect::Query(plan, _)) => {
+                self.x.counting.fail();
                 // What was planned after the failing statement will not happen.
                 if let Some(plan) = plan.take() {
                     if outdated {
@@ -103,7 +108,9 @@ impl Link<'_> {
         }
         if simple {
             // ReadyForQuery is still to come.
-            self.server.backlog.push_front(Expect::Query(None));
+            self.server
+                .backlog
+                .push_front(Expect::Query(None, Run::default()));
         } else {
             self.skip_to_sync();
         }
@@ -118,7 +125,7 @@ impl Link<'_> {
             self.keep_prepare_error(total);
             return self.skip_to_sync();
         }
-        if let Some(Expect::Execute(Some(statement))) = self.server.head() {
+        if let Some(Expect::Execute(Some(statement), _)) = self.server.head() {
             let statement = Arc::clone(statement);
             self.failed(statement.effects.as_deref().unwrap_or_default());
         }
@@ -134,6 +141,7 @@ impl Link<'_> {
         let describes = self.x.group.describes;
         self.x.group.describes |= lost;
         if (outdated || lost) && self.may_retry() {
+            self.x.tally.retries += 1;
             self.x.down.skip(total);
             self.x.group.suppress = self.x.group.parses_answered;
             self.skip_to_sync();
@@ -144,6 +152,10 @@ impl Link<'_> {
         }
         self.x.group.describes = describes;
         self.pass_error(total);
+        if let Some(run) = self.server.backlog.take_run() {
+            self.x.counting.fail();
+            self.x.counting.end(run);
+        }
         self.skip_to_sync();
     }
 

@@ -16,6 +16,7 @@ impl Link<'_> {
         if statement.name.is_empty() {
             self.server.unnamed = statement.id;
         } else if self.server.holds(statement) {
+            self.x.tally.statement_hits += 1;
             self.answer_parse(statement, naming);
             return;
         } else {
@@ -42,7 +43,9 @@ impl Link<'_> {
             encode::close_statement(self.x.up.insert(), &name);
             self.server.backlog.push(Expect::Closed(name));
         }
+        self.x.tally.statement_misses += 1;
         if let Some(evicted) = self.server.hold(statement) {
+            self.x.tally.statement_evictions += 1;
             encode::close_statement(self.x.up.insert(), &evicted.name);
             self.server
                 .backlog
@@ -73,6 +76,7 @@ impl Link<'_> {
             return;
         }
         if self.server.holds(statement) {
+            self.x.tally.statement_hits += 1;
             return;
         }
         self.make_room(statement);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::client::ClientState;
+use super::counted::Counting;
 use super::lane::Lane;
 use super::memory::Share;
 use super::recording::Recording;
@@ -14,6 +15,8 @@ use crate::cache::judged::Judged;
 use crate::cache::pool::PoolCache;
 use crate::config::SessionStatePolicy;
 use crate::protocol::frame::Header;
+use crate::protocol::sqlstate::Class;
+use crate::statement_stats::Counted;
 
 /// A FATAL error: the server is about to close the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,12 @@ pub struct Tally {
     pub client_parses: u32,
     pub server_parses: u32,
     pub binds: u32,
+    /// Prepared statements with a name that the server had, or had not, and those that made room.
+    pub statement_hits: u32,
+    pub statement_misses: u32,
+    pub statement_evictions: u32,
+    /// Groups of messages that were sent again.
+    pub retries: u32,
 }
 
 /// The part of a link that exists only while client and server are linked.
@@ -128,6 +137,10 @@ pub struct Exchange {
     /// What `up` has grown by.
     pub unread: Share,
     pub tally: Tally,
+    /// For the statistics of statements.
+    pub counting: Counting,
+    /// Of the errors in `tally`, in turn.
+    pub error_classes: Vec<Class>,
 }
 
 /// What is the same for all messages of a pool.
@@ -143,6 +156,8 @@ pub struct Rules<'a> {
     pub max_packet_size: usize,
     /// Who sends a simple query is closed (`disable_pqexec`).
     pub no_simple_queries: bool,
+    /// Where statements are counted, if they are.
+    pub counted: Option<Counted<'a>>,
 }
 
 impl Rules<'_> {
@@ -204,6 +219,8 @@ impl Exchange {
             judged: None,
             unread: Share::default(),
             tally: Tally::default(),
+            counting: Counting::default(),
+            error_classes: Vec::new(),
         }
     }
 
@@ -234,11 +251,13 @@ impl Exchange {
         self.cancel_text = None;
         self.recording = None;
         self.judged = None;
+        self.counting.clear();
     }
 
     /// For the next client.
     pub fn clear(&mut self) {
         self.detach();
+        self.error_classes.clear();
         self.up.clear();
         self.unread.clear();
         self.down.clear();

@@ -7,13 +7,14 @@
 //! [`settle`] has brought it to the client's settings, and with the prepared statements of
 //! [`held`]; [`downstream`] turns the server's answers into what this client must see, errors in
 //! [`failure`]. [`channels`] deals with `LISTEN`. [`lane`] holds the bytes, [`backlog`] the answers that are still
-//! owed. [`unit`] is what one request runs, `leash` ends a link behind one, [`memory`] says what a client may have
+//! owed. [`counted`] takes down what statements take, [`unit`] is what one request runs, `leash` ends a link behind one, [`memory`] says what a client may have
 //! kept for it, and [`portable`] is all of it for another process.
 
 pub mod backlog;
 pub mod buffer;
 pub mod channels;
 pub mod client;
+pub mod counted;
 pub mod detached;
 pub mod downstream;
 pub mod effects;

@@ -46,16 +46,19 @@ impl Pin {
         1 << self as u8
     }
 
+    /// In the order of the variants.
+    pub const LABELS: [&str; 6] = [
+        "listen",
+        "advisory_lock",
+        "temp_object",
+        "hold_cursor",
+        "prepared",
+        "load",
+    ];
+
     /// For metrics and logs.
     pub const fn label(self) -> &'static str {
-        match self {
-            Pin::Listen => "listen",
-            Pin::AdvisoryLock => "advisory_lock",
-            Pin::TempObject => "temp_object",
-            Pin::HoldCursor => "hold_cursor",
-            Pin::Prepared => "prepared",
-            Pin::Forever => "load",
-        }
+        Pin::LABELS[self as usize]
     }
 }
 

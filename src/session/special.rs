@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backlog::{Expect, Naming, Plan};
+use super::counted::Run;
 use super::detached::ABORTED;
 use super::link::Link;
 use super::pins::Pin;
@@ -42,7 +43,8 @@ impl Link<'_> {
             self.x.probe = true;
             self.x.settings_unknown = true;
             self.note_anything();
-            self.server.backlog.push(Expect::Query(None));
+            let run = self.run_of_text(&self.x.up.unscanned()[HEADER..]);
+            self.server.backlog.push(Expect::Query(None, run));
             self.x.up.keep(header.total);
             return Ok(true);
         }
@@ -57,10 +59,11 @@ impl Link<'_> {
         // The unnamed statement does not survive a simple query.
         match sql::classify(text, self.server.reported.standard_conforming_strings()) {
             Class::Plain => {
+                let run = self.run_of_text(text);
                 self.note_query(judged);
                 self.server.unnamed = 0;
                 self.client.end_unnamed();
-                self.server.backlog.push(Expect::Query(None));
+                self.server.backlog.push(Expect::Query(None, run));
                 self.x.up.keep(header.total);
             }
             Class::Special(statements) => {
@@ -89,13 +92,15 @@ impl Link<'_> {
         }
         if let Some(answer) = self.local_deallocate(&statements) {
             encode::query(self.x.up.insert(), HARMLESS);
-            return self.push_plan(Plan {
+            let run = self.run_of_text(text);
+            let plan = Plan {
                 statements,
                 done: 0,
                 prepares: VecDeque::new(),
                 needs: Vec::new(),
                 answer: Some(answer),
-            });
+            };
+            return self.push_plan(plan, run);
         }
         let renamed = match self.rename(text, &statements) {
             Ok(renamed) => renamed,
@@ -108,20 +113,26 @@ impl Link<'_> {
             self.ensure_held(needed, false);
         }
         encode::query(self.x.up.insert(), &renamed.text);
-        self.push_plan(Plan {
+        let run = match &renamed.needs[..] {
+            // EXECUTE alone is the statement that it executes.
+            [executed] if statements.len() == 1 => self.run_of_statement(executed),
+            _ => self.run_of_text(text),
+        };
+        let plan = Plan {
             statements,
             done: 0,
             prepares: renamed.prepares,
             needs: renamed.needs,
             answer: None,
-        });
+        };
+        self.push_plan(plan, run);
     }
 
-    fn push_plan(&mut self, plan: Plan) {
+    fn push_plan(&mut self, plan: Plan, run: Run) {
         let unsettling = plan.statements.iter().any(is_unsettling);
         self.server
             .backlog
-            .push(Expect::Query(Some(Box::new(plan))));
+            .push(Expect::Query(Some(Box::new(plan)), run));
         if unsettling {
             self.server.backlog.unsettle();
         }

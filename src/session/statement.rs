@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::memory::Together;
 use crate::cache::memo::Slot;
 use crate::sql;
+use crate::statement_stats::text_key;
 
 mod known;
 mod record;
@@ -30,6 +31,12 @@ pub enum Source {
 }
 
 impl Source {
+    fn text_key(&self) -> u64 {
+        match self {
+            Source::Parse { query: text, .. } | Source::Sql { text } => text_key(text),
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Source::Parse { query, types } => query.len() + types.len(),
@@ -64,6 +71,8 @@ pub struct Statement {
     shape: OnceLock<u64>,
     /// Prepared afresh it would have another shape.
     reshaped: AtomicBool,
+    /// What its text is found by in the statistics.
+    pub text_key: u64,
     /// What the cache has judged of it.
     pub judged: Slot,
     /// How often clients know it. While any does, its text counts as theirs.
@@ -263,6 +272,7 @@ impl Registry {
         };
         Arc::new(Statement {
             id,
+            text_key: source.text_key(),
             known: AtomicUsize::new(0),
             together: Arc::clone(&self.together),
             source,
@@ -291,6 +301,7 @@ impl Registry {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         Statement {
             id,
+            text_key: source.text_key(),
             name: if named {
                 server_name(id)
             } else {

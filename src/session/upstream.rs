@@ -11,7 +11,7 @@ use super::link::{Leash, Link};
 use super::memory;
 use super::server::Copy;
 use super::special::is_unsettling;
-use super::statement::{OUR_NAMES, Statement};
+use super::statement::OUR_NAMES;
 use crate::protocol::encode;
 use crate::protocol::frame::{self, HEADER, Header};
 use crate::protocol::frontend::{self, Target};
@@ -403,15 +403,6 @@ impl Link<'_> {
         self.x.group.bytes.clear();
     }
 
-    fn note_portal(&mut self, portal: Box<[u8]>, statement: &Arc<Statement>) {
-        if !self.x.portals.is_empty() {
-            self.x.portals.retain(|(name, _)| *name != portal);
-        }
-        if statement.effects.is_some() || statement.answer.is_some() {
-            self.x.portals.push((portal, Arc::clone(statement)));
-        }
-    }
-
     fn on_describe(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
         let bytes = body.of(self.x.up.unscanned());
         match frontend::target(bytes).ok_or_else(|| malformed("Describe"))? {
@@ -465,6 +456,7 @@ impl Link<'_> {
     fn on_execute(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
         let bytes = body.of(self.x.up.unscanned());
         let portal = frontend::execute_portal(bytes).ok_or_else(|| malformed("Execute"))?;
+        let run = self.x.counting.execute(portal);
         let statement = if self.x.portals.is_empty() {
             None
         } else {
@@ -474,7 +466,7 @@ impl Link<'_> {
         self.x.up.keep(header.total);
         let parts = statement.as_ref().and_then(|s| s.effects.as_deref());
         let unsettling = parts.is_some_and(|parts| parts.iter().any(is_unsettling));
-        self.server.backlog.push(Expect::Execute(statement));
+        self.server.backlog.push(Expect::Execute(statement, run));
         if unsettling {
             self.server.backlog.unsettle();
         }

@@ -728,3 +728,50 @@ fn blocks_that_only_read_get_what_is_remembered() {
     }
     cached.weir.assert_quiet();
 }
+
+/// Answers from memory are calls like others in the statistics of statements.
+#[test]
+fn answers_from_memory_are_counted_by_statement() {
+    let cached = Cached::start();
+    let mut client = cached.client();
+    cached.assert_hit(&mut client, "select n from plain where id = 1");
+    cached.weir.console().query("SHOW STATEMENTS RESET");
+    for id in [1, 1, 1, 2] {
+        client.query(&format!("select n from plain where id = {id}"));
+    }
+    let extended = [
+        parse("", "select id from plain where n = 10"),
+        bind(""),
+        describe_portal(),
+        execute(),
+        sync(),
+    ];
+    for _ in 0..20 {
+        client.send(&extended.concat()).unwrap();
+        assert_eq!(client.answer().code(), None);
+    }
+    client.query("begin");
+    client.query("select n from plain where id = 1");
+    client.query("commit");
+    let rows = cached.weir.show("STATEMENTS");
+    let of = |text: &str, columns: [&str; 3]| -> Vec<u64> {
+        let row = rows.iter().find(|row| row["query"] == text).unwrap();
+        let values = columns.iter().map(|column| row[*column].parse().unwrap());
+        values.collect()
+    };
+    let simple = "select n from plain where id = $1";
+    assert_eq!(of(simple, ["calls", "rows", "errors"]), [5, 5, 0]);
+    assert_eq!(of(simple, ["cache_hits", "errors", "wait_time"])[0], 4);
+    let extended = of(
+        "select id from plain where n = $1",
+        ["calls", "cache_hits", "rows"],
+    );
+    assert_eq!(extended[0], 20);
+    // A statement is not looked for before it has come again.
+    assert!((15..20).contains(&extended[1]), "{extended:?}");
+    assert!(extended[2] >= 20, "{extended:?}");
+    let each = rows
+        .iter()
+        .map(|row| row["cache_hits"].parse::<u64>().unwrap());
+    assert_eq!(each.sum::<u64>(), extended[1] + 4);
+}

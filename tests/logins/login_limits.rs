@@ -186,4 +186,13 @@ fn too_many_logins_at_once_are_refused_and_the_console_is_there() {
     first.send(&message(b'p', b"right\0")).unwrap();
     assert_eq!(first.answer().status(), Some('I'));
     assert_eq!(log_in(&weir, "127.0.0.1", "amy", "right"), Ok(()));
+    // Who is cut off makes room, too, and at once.
+    drop(busy);
+    for _ in 0..10 {
+        wait_until("there is room", || {
+            let mut wire = begin(&weir, "127.0.0.1", "amy").unwrap();
+            wire.read_message().unwrap().tag == b'R'
+        });
+    }
+    assert_eq!(refusals(&weir)["slow_login"], 0);
 }

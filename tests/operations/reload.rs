@@ -183,6 +183,32 @@ fn a_broken_file_changes_nothing() {
     assert_eq!(client.query("select 1").value(), "1");
 }
 
+/// A mistake that is found only when the whole file has been read and understood: a certificate that is none.
+#[test]
+fn a_file_that_cannot_be_applied_changes_nothing_either() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 3");
+    let mut console = weir.console();
+    assert_eq!(console.query("SET default_pool_size = 4").tags(), "CZ");
+    let size = || weir.show("DATABASES")[0]["pool_size"].clone();
+    assert_eq!(size(), "4");
+    let scratch = Scratch::new("certificate");
+    let file = scratch.0.join("none.pem");
+    fs::write(&file, "no certificate").unwrap();
+    let tls = format!(
+        "default_pool_size = 5\n[client_tls]\nsslmode = 'prefer'\ncert_file = '{0}'\nkey_file = '{0}'",
+        file.display()
+    );
+    weir.rewrite(pg.port, &tls);
+    weir.reload(FAILED);
+    assert!(weir.log().contains("none.pem"), "{}", weir.log());
+    assert_eq!(size(), "4");
+    // What SET has said is not forgotten when more is said.
+    assert_eq!(console.query("SET query_timeout = 7").tags(), "CZ");
+    assert_eq!(size(), "4");
+    assert_eq!(weir.client().query("select 1").value(), "1");
+}
+
 #[test]
 fn what_is_logged_can_change() {
     let pg = shared_postgres();

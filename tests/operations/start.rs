@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::operate::*;
 use crate::support::*;
@@ -180,19 +182,41 @@ fn it_does_not_start_on_a_bad_file_or_a_taken_port() {
     let weir = Pgweir::start(pg.port, "");
     let scratch = Scratch::new("start");
     let path = scratch.0.join("pgweir.toml");
-    let start = |text: &str| {
-        fs::write(&path, text).unwrap();
+    let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgweir"));
-        command.arg(&path).output().unwrap()
+        command.arg(&path).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that starts nevertheless would not end.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        child.wait_with_output().unwrap()
     };
-    let output = start(&configuration(weir.port, pg.port, ""));
-    assert_eq!(output.status.code(), Some(1));
-    let error = text(&output.stderr);
-    assert!(
-        error.contains(&format!("cannot listen on 127.0.0.1:{}", weir.port)),
-        "{error}"
-    );
-    let output = start("[general]\nnonsense = 1\n[pools.\"*\"]\n");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("nonsense"));
+    let refused = |said: &str| {
+        let output = start();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}: {error}");
+        assert!(error.contains(said), "{said}: {error}");
+    };
+    refused("cannot read the configuration file");
+    fs::write(&path, configuration(weir.port, pg.port, "")).unwrap();
+    refused(&format!("cannot listen on 127.0.0.1:{}", weir.port));
+    // Neither with defaults nor with what can be understood.
+    for (bad, said) in [
+        ("nonsense = 1", "pgweir.toml:8: general.nonsense"),
+        (
+            "query_timeout = 'soon'",
+            "pgweir.toml:8: general.query_timeout",
+        ),
+        (
+            "default_pool_size = 0",
+            "pgweir.toml:8: general.default_pool_size",
+        ),
+        ("query_timeout = 5 5", "pgweir.toml:8: "),
+    ] {
+        fs::write(&path, configuration(free_port(), pg.port, bad)).unwrap();
+        refused(said);
+    }
 }

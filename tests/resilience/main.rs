@@ -4,7 +4,7 @@
 //! * `server`: PostgreSQL that crashes, hangs, is restarted, is full, ends its sessions;
 //! * `wire`: a network that is late, loses, stalls, resets, and cuts at any byte;
 //! * `process`: pgweir that is stopped, has no descriptors left, a full disk, a clock that jumps;
-//! * `replicas`, `routing`, `own_writes`: servers with roles, and reads that go to them;
+//! * `replicas`, `routing`, `own_writes`, `lost_replicas`: servers with roles, and reads that go to them;
 //! * `hygiene`: clients that vanish or do not read, or have too much kept;
 //! * `availability`: one fault after the other, and what part of the requests was served.
 //!
@@ -15,6 +15,7 @@ mod support;
 
 mod availability;
 mod hygiene;
+mod lost_replicas;
 mod overload;
 mod own_writes;
 mod process;

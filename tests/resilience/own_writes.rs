@@ -1,12 +1,15 @@
 //! No read that goes to a replica is older than what its client has written.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::routing::{PORT, Pair, TO_REPLICAS, routed, weir};
-use crate::support::{Pgweir, Wire};
+use crate::support::operate::until;
+use crate::support::{Pgweir, Postgres, Wire, query};
 
 /// Writes a number and reads it again at once, over and over; gives how often what was read was older.
 fn write_and_read(port: u16, client: u64, stop: &AtomicBool, stale: &AtomicU64) {
@@ -68,6 +71,55 @@ fn nobody_reads_what_is_older_than_what_it_has_written() {
     weir.assert_quiet();
 }
 
+/// Of two replicas only one has what was written: a connection to the other one does not serve who has written it.
+#[test]
+fn a_replica_that_lacks_a_write_is_passed_over_where_another_has_it() {
+    let primary = Postgres::start();
+    let mut at_primary = primary.client();
+    at_primary.query("create table t (a int)");
+    at_primary.query("insert into t values (0)");
+    let (near, far) = (primary.standby(), primary.standby());
+    let host = |pg: &Postgres| format!("{{ host = \"127.0.0.1\", port = {} }}", pg.port);
+    let hosts = [&primary, &near, &far].map(host).join(", ");
+    let weir = Pgweir::start(
+        primary.port,
+        &format!(
+            "[pools.postgres]\nhosts = [{hosts}]\nprobe_interval = \"100ms\"\nreads = \"auto\"\nmax_lag = 0\n"
+        ),
+    );
+    // As many connections to each of them as there are clients.
+    let mut clients: Vec<Wire> = (0..4).map(|_| weir.client()).collect();
+    let read = "select a, inet_server_port() from t";
+    let ports = [near.port.to_string(), far.port.to_string()];
+    let mut seen = BTreeSet::new();
+    until("both replicas serve", || {
+        for wire in &mut clients {
+            wire.send(&query(read)).unwrap();
+        }
+        let answers = clients.iter_mut().map(|wire| wire.answer().rows());
+        seen.extend(answers.map(|rows| rows[0][1].clone()));
+        ports.iter().all(|port| seen.contains(port))
+    });
+    far.client().query("select pg_wal_replay_pause()");
+    let mut near_has_served = false;
+    for number in 1..12 {
+        for wire in &mut clients {
+            assert_eq!(
+                wire.query(&format!("update t set a = {number}")).code(),
+                None
+            );
+            for _ in 0..3 {
+                let row = &wire.query(read).rows()[0];
+                assert_eq!(row[0], number.to_string(), "from {}", row[1]);
+                near_has_served |= row[1] == ports[0];
+                thread::sleep(Duration::from_millis(15));
+            }
+        }
+    }
+    assert!(near_has_served, "nothing came from the replica that had it");
+    weir.assert_quiet();
+}
+
 #[test]
 fn a_write_keeps_a_clients_reads_on_the_primary_and_an_applications_if_wanted() {
     let pair = Pair::start("create table t (a int); insert into t values (0)");
@@ -109,6 +161,27 @@ fn a_write_keeps_a_clients_reads_on_the_primary_and_an_applications_if_wanted() 
         }
         weir.assert_quiet();
     }
+}
+
+/// Nobody has taken notes of writes while reads did not go elsewhere.
+#[test]
+fn what_was_written_before_reads_went_elsewhere_is_read() {
+    let pair = Pair::start("create table t (a int); insert into t values (0)");
+    let weir = weir(&pair.primary, &pair.standby, "reads = \"off\"");
+    let mut wire = weir.client();
+    pair.standby.client().query("select pg_wal_replay_pause()");
+    assert_eq!(wire.query("update t set a = 1").code(), None);
+    let off = fs::read_to_string(weir.config_path()).unwrap();
+    weir.rewrite_all(&off.replace("reads = \"off\"", "reads = \"auto\"\nmax_lag = 0"));
+    weir.reload("configuration reloaded");
+    for _ in 0..60 {
+        let read = wire.query("/* pgweir: replica */ select a from t");
+        assert_eq!(read.value(), "1");
+        thread::sleep(Duration::from_millis(20));
+    }
+    pair.standby.client().query("select pg_wal_replay_resume()");
+    pair.wait_for(&mut wire, PORT, "replica");
+    weir.assert_quiet();
 }
 
 #[test]

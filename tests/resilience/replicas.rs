@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::operate::until;
+use crate::support::proxy::Proxy;
 use crate::support::{Pgweir, Postgres, Wire, query};
 
 /// Pools `postgres` (writes), `ro` (replicas only) and `app_ro` (replicas, if there are any).
@@ -295,6 +297,57 @@ fn a_primary_that_falls_silent_is_not_waited_for_once_there_is_another() {
     );
     wait_for_role(&weir, &primary, "down");
     primary.thaw();
+    weir.assert_quiet();
+}
+
+/// The pause after many failures in a row is not waited for when another server becomes the primary.
+#[test]
+fn a_promotion_ends_the_pause_of_those_who_wait_for_a_primary() {
+    let primary = Postgres::start();
+    let standby = primary.standby();
+    let door = Proxy::start(primary.port);
+    let host = |port: u16| format!("{{ host = \"127.0.0.1\", port = {port} }}");
+    let pools = format!(
+        "host_max_delay = 60\nserver_login_retry = 60\n\
+         [pools.standby]\ndbname = \"postgres\"\nhosts = [{}]\ntarget = \"prefer-replica\"\n\
+         probe_interval = \"100ms\"\n\
+         [pools.postgres]\nhosts = [{}, {}]\nprobe_interval = \"60s\"",
+        host(standby.port),
+        host(door.port),
+        host(standby.port)
+    );
+    let weir = Pgweir::start(door.port, &pools);
+    // One pool watches the standby; the other one the primary, and will not look at it again for long. Who has
+    // looked stays connected: the primary counts as there.
+    let looked = "select count(*) from pg_stat_activity where state = 'idle' \
+                  and pid <> pg_backend_pid() and query like '%pg_is_in_recovery() AS r%'";
+    let mut watching = Wire::connect(weir.port, "postgres", "standby");
+    wait_for_server(&mut watching, &standby);
+    standby.client().wait_for(looked, "1");
+    let mut wire = weir.client();
+    wait_for_server(&mut wire, &primary);
+    primary.client().wait_for(looked, "1");
+    door.refuse();
+    assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
+    wire.send(&query("select 7")).unwrap();
+    let failures = || {
+        let rows = weir.console().query("SHOW HOSTS").rows();
+        let port = door.port.to_string();
+        let row = rows.into_iter().find(|row| row[1] == port).unwrap();
+        row[5].parse::<u32>().unwrap()
+    };
+    // The pause after the eighth is at least 4.8 s.
+    until("attempts have failed", || failures() >= 8);
+    standby.promote();
+    wait_for_role(&weir, &standby, "primary");
+    let began = Instant::now();
+    assert_eq!(wire.answer().value(), "7");
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    wait_for_server(&mut wire, &standby);
     weir.assert_quiet();
 }
 

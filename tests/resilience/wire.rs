@@ -26,12 +26,45 @@ fn a_slow_network_is_only_slow() {
                 Fate::Drip(Duration::from_micros(50)),
             ] {
                 proxy.set(way, fate);
+                // Over it connections are made, too: a client's, and those to the server.
+                assert_eq!(weir.console().query("RECONNECT").tags(), "CZ");
+                let mut new = Wire::connect(clients.port, "postgres", "postgres");
+                assert_eq!(new.query("select 7").value(), "7");
                 crowd.all_are_served();
                 proxy.heal();
             }
         }
     }
     crowd.leave().only(&[]);
+    at_rest(&weir, &pg);
+}
+
+/// More than the buffers on the way take: it is written in parts, and comes in parts.
+#[test]
+fn what_is_large_comes_whole_over_a_slow_network() {
+    let pg = Postgres::start();
+    let servers = Proxy::start(pg.port);
+    let lines = "default_pool_size = 1\ntcp_socket_buffer = 65536";
+    let weir = Pgweir::start(servers.port, lines);
+    let clients = Proxy::start(weir.port);
+    let mut wire = Wire::connect(clients.port, "postgres", "postgres");
+    let text: String = (0..100_000).map(|n| n.to_string()).collect();
+    for proxy in [&servers, &clients] {
+        for way in [Way::There, Way::Back] {
+            proxy.set(way, Fate::Late(Duration::from_millis(1)));
+        }
+        // There and back.
+        let echo = wire.query(&format!("select '{text}'"));
+        assert!(echo.value() == text, "{}", echo.tags());
+        let many = "select repeat('x', n % 100) || n from generate_series(1, 10000) n";
+        let rows = wire.query(many).rows();
+        assert_eq!(rows.len(), 10_000);
+        for (row, n) in rows.iter().zip(1..) {
+            assert_eq!(row[0], "x".repeat(n % 100) + &n.to_string());
+        }
+        proxy.heal();
+    }
+    drop(wire);
     at_rest(&weir, &pg);
 }
 
@@ -234,7 +267,8 @@ fn a_login_at_the_server_may_end_at_any_byte() {
 #[test]
 fn a_clients_login_may_end_at_any_byte() {
     let pg = Postgres::start();
-    let weir = Pgweir::start(pg.port, "");
+    // Fewer than there are going to be.
+    let weir = Pgweir::start(pg.port, "max_client_conn = 20");
     weir.client();
     let pairs = [("user", "postgres"), ("database", "postgres")];
     let packet = [startup(3 << 16, &pairs), query("select 1")].concat();
@@ -253,6 +287,51 @@ fn a_clients_login_may_end_at_any_byte() {
         }
     }
     assert_eq!(weir.client().query("select 1").value(), "1");
+    at_rest(&weir, &pg);
+}
+
+/// Clients that are cut off at their login while it waits: for a connection to the server, or for an answer on
+/// one. When the time of the login is over, all that it had is there for others.
+#[test]
+fn a_login_that_is_cut_off_while_it_waits_gives_everything_back() {
+    const CLIENTS: usize = 3;
+    let pg = Postgres::start();
+    let servers = Proxy::start(pg.port);
+    let lines = "client_login_timeout = 1\nquery_wait_timeout = 10\nmax_client_conn = 3\n\
+                 default_pool_size = 1\nmax_queue = 3";
+    let weir = Pgweir::start(servers.port, lines);
+    // The server must be asked what comes of this.
+    let pairs = [
+        ("user", "postgres"),
+        ("database", "postgres"),
+        ("DateStyle", "German"),
+    ];
+    // Columns of SHOW POOLS: cl_waiting and sv_tested.
+    let busy = || weir.pool(3) + weir.pool(11);
+    for has_connection in [false, true] {
+        servers.set(Way::Back, Fate::Stalled);
+        let cut_off: Vec<Wire> = (0..CLIENTS)
+            .map(|_| {
+                let mut wire = Wire::raw(weir.port).unwrap();
+                wire.send(&startup(3 << 16, &pairs)).unwrap();
+                wire
+            })
+            .collect();
+        until("they wait", || busy() == CLIENTS);
+        drop(cut_off);
+        until("they are given up", || busy() == 0);
+        servers.heal();
+        // All of them at once.
+        let mut next: Vec<Wire> = (0..CLIENTS).map(|_| weir.client()).collect();
+        for wire in &mut next {
+            assert_eq!(wire.query("select 1").value(), "1", "{has_connection}");
+        }
+        drop(next);
+        until("they are gone", || {
+            let clients = weir.show("CLIENTS");
+            clients.iter().all(|c| c["database"] != "postgres")
+        });
+    }
     at_rest(&weir, &pg);
 }
 

@@ -172,9 +172,13 @@ fn query_timeout_cancels_and_the_connection_lives() {
     let weir = Pgweir::start(pg.port, "default_pool_size = 2\nquery_timeout = '1s'");
     let mut client = weir.client();
     let began = Instant::now();
-    let answer = client.query("select pg_sleep(10)");
+    let answer = client.query("select pg_sleep(10), 'of query_timeout'");
     assert_eq!((&*code(&answer), answer.status()), ("57014", Some('I')));
     assert!(error_text(&answer).contains("query_timeout"));
+    // The server has stopped, too.
+    let running = "select count(*) from pg_stat_activity where state = 'active' \
+                   and pid <> pg_backend_pid() and query like '%of query_timeout%'";
+    assert_eq!(pg.client().query(running).value(), "0");
     assert!(began.elapsed() < Duration::from_secs(9));
     // In a transaction it fails the transaction; in the extended protocol up to Sync.
     client.query("begin");

@@ -21,6 +21,8 @@ use pgweir::session::reported::Reported;
 use pgweir::session::server::ServerState;
 use pgweir::session::settings::Settings;
 use pgweir::session::statement::Registry;
+use pgweir::statement_stats::{Owner, Statements};
+use pgweir::worker::Home;
 use script::Script;
 
 const SEEDS: u64 = 10_000;
@@ -61,6 +63,8 @@ struct Server {
 struct World {
     random: Random,
     registry: Registry,
+    statements: Statements,
+    owner: Owner,
     clients: Vec<Client>,
     servers: Vec<Server>,
 }
@@ -96,7 +100,12 @@ impl World {
             backend: Backend::default(),
             taken: false,
         });
+        let statements = Statements::new(1);
+        // It may not make a difference.
+        statements.set_most(if seed.is_multiple_of(8) { 20 } else { 0 });
         World {
+            statements,
+            owner: Owner::new(&"app".into(), &"app".into()),
             random: Random(seed),
             registry: Registry::default(),
             clients: clients.collect(),
@@ -118,6 +127,7 @@ impl World {
             cache: None,
             max_packet_size: 1 << 20,
             no_simple_queries: false,
+            counted: self.statements.counted(Home::Worker(0), &self.owner),
         };
         match client.server {
             None => {

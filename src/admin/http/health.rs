@@ -1,14 +1,15 @@
 //! `/metrics`, `/healthz` and `/readyz`: open to everybody who reaches the port.
 
+use std::sync::Arc;
+
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::reply::{Body, text};
 use crate::admin::console::Console;
-use crate::telemetry::metrics;
 
-pub(super) fn metrics(console: &Console) -> Response<Body> {
-    let mut response = text(StatusCode::OK, metrics::render(console));
+pub(super) async fn metrics(console: &Arc<Console>) -> Response<Body> {
+    let mut response = text(StatusCode::OK, console.scrapes.get(console).await);
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, format);
     response

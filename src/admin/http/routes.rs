@@ -48,7 +48,7 @@ pub(super) async fn answer(
         "/metrics" | "/healthz" | "/readyz" if !is_reading(request.method()) => {
             return only("GET, HEAD");
         }
-        "/metrics" => return health::metrics(&site.console),
+        "/metrics" => return health::metrics(&site.console).await,
         "/healthz" => return text(StatusCode::OK, "ok\n"),
         "/readyz" => return health::readiness(&site.console),
         _ => {}

@@ -7,6 +7,7 @@ use crate::admin::calendar::Calendar;
 use crate::admin::console::Console;
 use crate::client::cancels::{CancelRequest, Target};
 use crate::client::info::{ClientInfo, State};
+use crate::net::stream::Tls;
 use crate::server::ServerInfo;
 use crate::server::connect::Address;
 
@@ -121,7 +122,7 @@ pub(super) fn clients(console: &Console) -> Table {
             s(c.id),
             link(c.server()),
             s(0),
-            s(if c.tls { "TLS" } else { "" }),
+            s(if c.tls != Tls::None { "TLS" } else { "" }),
             s(c.application_name.as_deref().unwrap_or("")),
             s(c.prepared()),
             s(c.id),
@@ -218,7 +219,7 @@ fn server_row(
         s(server.id),
         link(server.client()),
         s(server.backend_pid),
-        s(if server.tls { "TLS" } else { "" }),
+        s(if server.tls != Tls::None { "TLS" } else { "" }),
         s(client
             .and_then(|c| c.application_name.as_deref())
             .unwrap_or("")),

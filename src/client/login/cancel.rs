@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::net::stream::Stream;
 use crate::peering::Stray;
 use crate::server::connect::Address;
+use crate::telemetry::events::Cancel;
 
 /// Who has sent a request is kept for so long at most, where nothing else limits it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +35,9 @@ pub(super) struct Arrived {
 pub(super) async fn serve(door: &Door, config: &Config, mut arrived: Arrived) {
     let began = Instant::now();
     let (id, peer) = (arrived.id, arrived.peer.clone());
+    let count = |whose| door.pools.shared().events.cancel_requests.count(whose);
     if let Some(client) = door.directory.find(arrived.pid, &arrived.secret) {
+        count(Cancel::Client);
         let request = enter(door, &arrived, Target::Client(client.clone()));
         cancel(door, &client, &request, patience(config)).await;
     } else if let Some(before) = door
@@ -42,8 +45,13 @@ pub(super) async fn serve(door: &Door, config: &Config, mut arrived: Arrived) {
         .load_full()
         .filter(|_| is_ours(config, arrived.pid))
     {
+        count(Cancel::Predecessor);
         before.cancel(arrived.pid, arrived.secret).await;
-    } else if let Err(stray) = forward(door, config, &mut arrived).await {
+    } else {
+        let Err(stray) = forward(door, config, &mut arrived).await else {
+            return count(Cancel::Peer);
+        };
+        count(Cancel::Unknown);
         let age = began.elapsed().as_secs();
         match stray {
             // Anybody can send some.

@@ -8,6 +8,7 @@ use crate::admin::console::ConsoleUser;
 use crate::client::cancel_key::CancelKey;
 use crate::client::info::{ClientIdentity, ClientInfo};
 use crate::config::Config;
+use crate::net::stream::Tls;
 use crate::pool::Pool;
 use crate::protocol::sqlstate;
 use crate::protocol::startup::Replication;
@@ -55,7 +56,7 @@ pub(super) fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, R
 }
 
 /// What the console shows of who is there.
-pub(super) fn operator(arrival: &Arrival, tls: bool) -> ClientInfo {
+pub(super) fn operator(arrival: &Arrival, tls: Tls) -> ClientInfo {
     let startup = &arrival.startup;
     let parameters = startup.parameters.iter().rev();
     let mut names = parameters.filter(|(n, _)| n.eq_ignore_ascii_case("application_name"));
@@ -78,7 +79,7 @@ pub(super) fn enter(
     arrival: &Arrival,
     parameters: &[(String, String)],
     pool: &Pool,
-    tls: bool,
+    tls: Tls,
 ) -> Result<Arc<ClientInfo>, Refusal> {
     let startup = &arrival.startup;
     let name = parameters.iter().rev();

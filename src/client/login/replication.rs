@@ -8,7 +8,7 @@ use super::{Arrival, Door, Refusal, enter, greeting, in_time, unwelcome};
 use crate::client::info::ClientInfo;
 use crate::client::replication::{NewReplicationClient, ReplicationClient};
 use crate::config::Config;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, Tls};
 use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::own::{OwnConnection, OwnError, Wanted};
@@ -16,6 +16,7 @@ use crate::pool::welcome::WelcomeError;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::protocol::startup::{Replication, Startup};
 use crate::server::connect::ConnectError;
+use crate::telemetry::events::Login;
 use crate::worker::Home;
 
 /// A replication client that is let in.
@@ -44,7 +45,7 @@ pub(super) async fn admit(
     pool: Arc<Pool>,
     permit: Permit,
     parameters: Vec<(String, String)>,
-    tls: bool,
+    tls: Tls,
 ) -> Result<Entry, Refusal> {
     if let Some((name, _)) = parameters.iter().find(|(name, _)| is_no_setting(name)) {
         let message = format!("unrecognized configuration parameter \"{name}\"");
@@ -76,7 +77,8 @@ fn refusal(error: OwnError) -> Refusal {
     match error {
         OwnError::NoPlace(error) => unwelcome(WelcomeError::Lease(error)),
         OwnError::Connect(ConnectError::Server(error) | ConnectError::PasswordRefused(error)) => {
-            Refusal::new(SqlState::new(&error.code), error.message)
+            let code = SqlState::new(&error.code);
+            Refusal::new(code, error.message).counted_as(Login::Server)
         }
         OwnError::Connect(error) => Refusal::new(
             sqlstate::CONNECTION_FAILURE,

@@ -28,6 +28,8 @@ pub struct Active {
     pub(super) began: Option<u64>,
     /// When the statement that runs began ([`Now::micros`]).
     pub(super) statement_began: Option<u64>,
+    /// When all of what the server works on had been sent to it ([`Now::micros`]).
+    pub(super) server_began: Option<u64>,
     /// The running statement is being cancelled, for this reason.
     pub(super) cancelling: Option<timeouts::Expired>,
     /// The client's side cannot take more at the moment.
@@ -74,6 +76,7 @@ impl Default for Active {
             settings: None,
             began: None,
             statement_began: None,
+            server_began: None,
             cancelling: None,
             blocked: false,
             urgent: false,
@@ -96,6 +99,7 @@ impl Active {
         self.settings = None;
         self.began = None;
         self.statement_began = None;
+        self.server_began = None;
         self.cancelling = None;
         self.blocked = false;
         self.urgent = false;

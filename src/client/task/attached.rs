@@ -25,7 +25,12 @@ macro_rules! with_link {
                         client: &mut $task.state,
                         server: &mut server.state,
                         x: &mut active.x,
-                        rules: rules(&$task.pool, active.settings.as_deref(), &$task.context),
+                        rules: rules(
+                            &$task.pool,
+                            active.settings.as_deref(),
+                            &$task.context,
+                            $task.worker.home(),
+                        ),
                     };
                     Some($body)
                 }
@@ -44,6 +49,7 @@ impl ClientTask {
         {
             return step;
         }
+        self.tell_time(now);
         while self.answer_in_block(now) {}
         // Client to server.
         let progress = match self.leaves_to_listen() {
@@ -54,7 +60,7 @@ impl ClientTask {
                 None => return Step::Again,
             },
         };
-        match self.flush_up(cx) {
+        match self.flush_up(cx, now) {
             Poll::Ready(Err(error)) => return self.server_gone(Some(error)),
             Poll::Ready(Ok(())) => {
                 if progress == Progress::Terminate {
@@ -137,6 +143,7 @@ impl ClientTask {
                 ))
             }
             _ => {
+                self.note_answers();
                 self.note_write();
                 self.hold_until_told();
                 self.settle_fill(now);
@@ -179,7 +186,14 @@ impl ClientTask {
         let shard = self.pool.shard(self.worker.home());
         shard.take(&mut active.x.tally);
         if let Some(began) = active.statement_began.replace(now.micros) {
-            shard.query_micros.add(now.micros.saturating_sub(began));
+            shard.times.query.observe(now.micros.saturating_sub(began));
+        }
+        if let Some(began) = &mut active.server_began {
+            shard
+                .times
+                .server
+                .observe(now.micros.saturating_sub(*began));
+            *began = now.micros;
         }
         self.set_running_deadline(now.micros);
     }
@@ -268,6 +282,8 @@ impl ClientTask {
     fn note_pin(&mut self, mode: PoolMode) {
         if mode != PoolMode::Session {
             self.pool.shard(self.worker.home()).pins.add(1);
+            let here = self.pool.shared().events_at(self.worker.home());
+            self.state.pins.iter().for_each(|pin| here.pins.count(pin));
             let pins: Vec<_> = self.state.pins.iter().map(|p| p.label()).collect();
             tracing::debug!(pool = ?self.pool, client = self.info.id, ?pins, "client is pinned");
         }
@@ -301,6 +317,7 @@ impl ClientTask {
     pub(super) fn unlink(&mut self, now: Now) -> Option<Box<crate::server::Server>> {
         // What was under way may be committed yet, or have been.
         self.note_write();
+        self.count_lost(now);
         let active = self.active.as_mut()?;
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
@@ -312,6 +329,7 @@ impl ClientTask {
         active.began = None;
         active.urgent = false;
         active.statement_began = None;
+        active.server_began = None;
         active.cancelling = None;
         self.set_idle_deadline(now);
         match phase {
@@ -419,7 +437,10 @@ impl ClientTask {
         };
         let shard = self.pool.shard(self.worker.home());
         if let Some(began) = active.statement_began.take() {
-            shard.query_micros.add(now.micros.saturating_sub(began));
+            shard.times.query.observe(now.micros.saturating_sub(began));
+        }
+        if let Some(began) = active.server_began.take() {
+            shard.times.server.observe(now.micros.saturating_sub(began));
         }
         active.cancelling = None;
         active.x.cancel_text = None;
@@ -427,7 +448,7 @@ impl ClientTask {
         if transaction_too {
             if let Some(began) = active.began.take() {
                 let micros = now.micros.saturating_sub(began);
-                shard.transaction_micros.add(micros);
+                shard.times.transaction.observe(micros);
             }
         } else {
             self.set_idle_in_transaction_deadline(now);

@@ -67,7 +67,12 @@ impl ClientTask {
         // Of another request.
         active.x.judged = None;
         // A Parse before it needs no server either, if some server knows the statement.
-        let rules = super::rules(&self.pool, active.settings.as_deref(), &self.context);
+        let rules = super::rules(
+            &self.pool,
+            active.settings.as_deref(),
+            &self.context,
+            self.worker.home(),
+        );
         detached::parses_known(&mut self.state, &mut active.x, rules);
         let Ok(Some(asked)) = self.identify(&cache, now) else {
             return false;

@@ -22,8 +22,11 @@ use crate::client::info::{Control, Now};
 use crate::config::PoolMode;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
+use crate::session::counted::tagged_rows;
 use crate::session::recording::{Ending, Recording, State};
 use crate::shared::Tier;
+use crate::statement_stats::entry::Outcome as Counted;
+use crate::telemetry::events::Timeout;
 
 /// An answer that is being asked for, to be kept.
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl ClientTask {
             active.phase = phase;
             active.settings = Some(self.pool.settings_now());
             active.began = Some(now.micros);
+            active.x.counting.asked_at.get_or_insert(now.micros);
         }
         self.set_joined_deadline(now);
     }
@@ -225,13 +229,16 @@ impl ClientTask {
         status: u8,
         now: Now,
     ) {
+        let asked = self.asked_entry();
         let Some(active) = self.active.as_mut() else {
             return;
         };
         active.x.up.skip(shape.length);
         active.paid = false;
         active.alone = false;
+        let asked_at = active.x.counting.asked_at.take();
         let out = active.x.down.insert();
+        let before = out.len();
         let bound = shape.bound && entry.ending != Ending::Error { bound: false };
         if bound {
             out.extend_from_slice(encode::BIND_COMPLETE);
@@ -251,6 +258,14 @@ impl ClientTask {
             // After an error, all up to Sync is passed over.
             out.extend_from_slice(encode::CLOSE_COMPLETE);
         }
+        let outcome = Counted {
+            micros: asked_at.map_or(0, |asked| now.micros.saturating_sub(asked)),
+            rows: tagged_rows(&entry.rows),
+            bytes: (out.len() - before) as u64,
+            failed,
+            hit: true,
+            ..Counted::default()
+        };
         encode::ready_for_query(out, status);
         entry.hit();
         if let Some((_, judged)) = &active.x.judged {
@@ -272,6 +287,7 @@ impl ClientTask {
             .client_parses
             .add(u64::from(active.x.tally.client_parses));
         active.x.tally.client_parses = 0;
+        self.count(asked, outcome);
         match status {
             b'I' => self.set_idle_deadline(now),
             _ => self.set_idle_in_transaction_deadline(now),
@@ -337,7 +353,7 @@ impl ClientTask {
             let text = "canceling statement due to user request";
             self.refuse(sqlstate::QUERY_CANCELED, text);
         } else {
-            self.pool.shard(self.worker.home()).timeouts.add(1);
+            self.note_timeout(Timeout::Query);
             self.refuse(sqlstate::QUERY_CANCELED, super::timeouts::STATEMENT);
         }
         Some(Step::Again)

@@ -13,6 +13,7 @@ use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::session::pins;
 use crate::session::upstream::ClientViolation;
+use crate::telemetry::events::Leave;
 use crate::telemetry::refusals::Reason;
 
 /// Why a client's connection has ended.
@@ -60,6 +61,23 @@ impl End {
             End::ShuttingDown => Some((sqlstate::ADMIN_SHUTDOWN, "server shutting down")),
             End::DatabaseGone => Some((sqlstate::ADMIN_SHUTDOWN, "database configuration changed")),
             _ => None,
+        }
+    }
+
+    /// For metrics.
+    pub fn leave(&self) -> Leave {
+        match self {
+            End::Terminated => Leave::Terminated,
+            End::Eof | End::Broken(_) => Leave::Lost,
+            End::Violation(v) if v.code == sqlstate::OUT_OF_MEMORY => Leave::Memory,
+            End::Violation(_) => Leave::Protocol,
+            End::Fatal(..) => Leave::Fatal,
+            End::ClientIdleTimeout => Leave::ClientIdleTimeout,
+            End::SlowReader => Leave::ClientWriteTimeout,
+            End::Killed => Leave::Killed,
+            End::ShuttingDown | End::Stopped => Leave::ShuttingDown,
+            End::DatabaseGone => Leave::DatabaseGone,
+            End::ServerLost => Leave::ServerLost,
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::{ClientTask, Phase};
+use crate::client::info::Now;
 use crate::net::stream::Stream;
 use crate::session::lane::Lane;
 
@@ -140,11 +141,15 @@ impl ClientTask {
         let Phase::Attached(server) = &mut active.phase else {
             return Poll::Pending;
         };
-        fill(&mut server.stream, &mut active.x.down, cx).map_ok(|(fill, _)| fill)
+        fill(&mut server.stream, &mut active.x.down, cx).map_ok(|(fill, n)| {
+            let shard = self.pool.shard(self.worker.home());
+            shard.server_received.add(n as u64);
+            fill
+        })
     }
 
     /// To the server.
-    pub(super) fn flush_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn flush_up(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<io::Result<()>> {
         let Some(active) = self.active.as_mut() else {
             return Poll::Ready(Ok(()));
         };
@@ -159,6 +164,12 @@ impl ClientTask {
         if is_held(&mut active.hold_up, cx) {
             return Poll::Pending;
         }
-        drain(&mut server.stream, &mut active.x.up, cx).map_ok(|_| ())
+        drain(&mut server.stream, &mut active.x.up, cx).map_ok(|n| {
+            if n > 0 {
+                let shard = self.pool.shard(self.worker.home());
+                shard.server_sent.add(n as u64);
+                active.note_sent(now);
+            }
+        })
     }
 }

@@ -11,6 +11,7 @@ use crate::pool::recycle::Work;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::client::Failure;
+use crate::telemetry::events::Timeout;
 
 /// Why a running statement is being cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,28 +153,33 @@ impl ClientTask {
         };
         let idle = server.state.backlog.is_empty();
         let in_transaction = server.state.status != b'I';
-        self.pool.shard(self.worker.home()).timeouts.add(1);
         if active.blocked {
+            self.note_timeout(Timeout::ClientWrite);
             return Some(Step::end(End::SlowReader));
         }
         if idle && !in_transaction {
+            self.note_timeout(Timeout::ClientIdle);
             return Some(Step::end(End::ClientIdleTimeout));
         }
         if self.transaction_deadline() <= millis {
+            self.note_timeout(Timeout::Transaction);
             let work = if idle { Work::RollBack } else { Work::Cancel };
             return Some(self.end_transaction(&TRANSACTION, work));
         }
         if idle {
+            self.note_timeout(Timeout::IdleTransaction);
             return Some(self.end_transaction(&IDLE_IN_TRANSACTION, Work::RollBack));
         }
         let active = self.active.as_mut()?;
         if active.cancelling.is_some() {
             // It did not stop in time.
+            self.note_timeout(Timeout::CancelWait);
             let fate = Fate::Discard("cancel_wait_timeout");
             return Some(self.abandon(sqlstate::QUERY_CANCELED, STATEMENT, fate));
         }
         active.cancelling = Some(Expired::Statement);
         active.x.cancel_text = Some(STATEMENT);
+        self.note_timeout(Timeout::Query);
         self.send_cancel(None);
         let limit = self.limit(|t| t.cancel_wait);
         self.info.set_deadline(deadline(now.micros, limit));

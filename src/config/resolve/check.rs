@@ -39,6 +39,9 @@ pub(super) fn missing(wanted: impl Fn(AuthType) -> bool) -> impl Iterator<Item =
 /// Smallest `listen_queue_size`.
 const MIN_LISTEN_QUEUE: usize = 32 * 1024;
 
+/// Largest `max_counted_statements`: making room among them is to take no more than a moment.
+const MOST_STATEMENTS: usize = 10_000;
+
 /// Adds a problem for each combination that cannot work.
 pub(super) fn check(config: &Config, outside: &dyn Outside, problems: &mut Problems<'_>) {
     let mut checks = Checks {
@@ -102,6 +105,12 @@ impl Checks<'_, '_> {
         if config.stats_period < Duration::from_secs(1) {
             self.problems
                 .add(&["general", "stats_period"], "must be at least 1 second");
+        }
+        if config.max_counted_statements > MOST_STATEMENTS {
+            self.problems.add(
+                &["general", "max_counted_statements"],
+                format!("must be at most {MOST_STATEMENTS}; 0 is none"),
+            );
         }
         if config.workers > 1024 {
             self.problems.add(

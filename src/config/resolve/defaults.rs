@@ -51,6 +51,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
         max_packet_size: i32::MAX as usize,
         max_client_memory: 256 << 20,
         max_clients_memory: 4 << 30,
+        max_counted_statements: 1000,
         pidfile: None,
         user: None,
         stats_period: seconds(60),

@@ -189,28 +189,38 @@ fn common_name_wildcards_stand_for_one_label() {
     assert!(!matches("d*.example.com", "db.example.com"));
 }
 
-#[test]
-fn a_certificate_trusted_itself_expires_nevertheless() {
-    let server = certificate("selfsigned");
-    let ca = verify::TrustedCa::new(vec![server.clone()]).unwrap();
+/// Whether a server's certificate is taken so many years after 1970 where that other one is trusted.
+fn verdict(server: &str, trusted: &str, years: u64) -> Result<(), rustls::Error> {
+    let ca = verify::TrustedCa::new(vec![certificate(trusted)]).unwrap();
     let verifier = verify::ServerVerifier::new(
         verify::Check::Chain(ca),
         &rustls::crypto::aws_lc_rs::default_provider(),
     );
-    let at = |years: u64| {
-        let time = std::time::Duration::from_secs(years * 365 * 86_400);
-        let time = UnixTime::since_unix_epoch(time);
-        let name = ServerName::try_from("localhost").unwrap();
-        let verdict = verifier.verify_server_cert(&server, &[], &name, &[], time);
-        verdict.map(drop)
-    };
-    let refused = |r: Result<(), rustls::Error>| match r {
+    let time = std::time::Duration::from_secs(years * 365 * 86_400);
+    let time = UnixTime::since_unix_epoch(time);
+    let name = ServerName::try_from("localhost").unwrap();
+    let verdict = verifier.verify_server_cert(&certificate(server), &[], &name, &[], time);
+    verdict.map(drop)
+}
+
+fn lives_as_long_as_it_says(server: &str, trusted: &str) {
+    let refused = |years| match verdict(server, trusted, years) {
         Err(rustls::Error::InvalidCertificate(e)) => format!("{e:?}"),
         other => panic!("{other:?}"),
     };
-    assert!(refused(at(1)).starts_with("NotValidYet"));
-    assert_eq!(at(70), Ok(())); // some 2040
-    assert!(refused(at(1000)).starts_with("Expired"));
+    assert!(refused(1).starts_with("NotValidYet"));
+    assert_eq!(verdict(server, trusted, 70), Ok(())); // some 2040
+    assert!(refused(1000).starts_with("Expired"));
+}
+
+#[test]
+fn a_certificate_trusted_itself_expires_nevertheless() {
+    lives_as_long_as_it_says("selfsigned", "selfsigned");
+}
+
+#[test]
+fn a_certificate_of_a_trusted_ca_expires() {
+    lives_as_long_as_it_says("server", "ca");
 }
 
 #[test]

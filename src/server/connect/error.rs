@@ -10,6 +10,7 @@ use crate::auth::scram_client::ScramError;
 use crate::config::SslMode;
 use crate::dns::cache::LookupError;
 use crate::server::password::PasswordError;
+use crate::telemetry::events::Connect;
 
 #[cfg(test)]
 mod tests;
@@ -173,6 +174,26 @@ impl ConnectError {
             | ConnectError::TlsName(_)
             | ConnectError::Auth(_)
             | ConnectError::Parameter(_) => false,
+        }
+    }
+
+    /// As attempts are counted.
+    pub fn outcome(&self) -> Connect {
+        match self.cause() {
+            ConnectError::Resolve { .. } => Connect::Dns,
+            ConnectError::Connect { .. } | ConnectError::Lost(_) => Connect::Network,
+            ConnectError::Timeout { .. } => Connect::Timeout,
+            ConnectError::TlsRefused(_) | ConnectError::Tls(_) | ConnectError::TlsName(_) => {
+                Connect::Tls
+            }
+            ConnectError::Auth(_)
+            | ConnectError::Password(_)
+            | ConnectError::PasswordRefused(_) => Connect::Auth,
+            ConnectError::Protocol(_) => Connect::Protocol,
+            ConnectError::Server(_) => Connect::Refused,
+            ConnectError::LeftAlone { .. }
+            | ConnectError::NoServer(_)
+            | ConnectError::Parameter(_) => Connect::Other,
         }
     }
 

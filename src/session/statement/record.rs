@@ -100,6 +100,7 @@ impl Registry {
         };
         let statement = Arc::new(Statement {
             id: record.id,
+            text_key: source.text_key(),
             known: AtomicUsize::new(0),
             together: Arc::clone(&self.together),
             name: match record.named {

@@ -1,102 +1,42 @@
-//! The metrics of the query cache.
+//! What is shown of the query cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Key, KeyName, Label, Recorder, SharedString, Unit};
-
-use super::METADATA;
+use super::page::{Page, seconds};
+use super::table::{self, Counter};
 use crate::admin::console::Console;
 use crate::cache::counters::{BYPASSES, Counters};
-use crate::cache::space::Invalidations;
+use crate::cache::pool::PoolCache;
+use crate::cache::space::{Invalidations, Space};
 use crate::pool::Pool;
 
-struct CacheCounter {
-    name: &'static str,
-    help: &'static str,
-    unit: Option<Unit>,
-    value: fn(&Counters) -> &AtomicU64,
-}
+/// The labels of [`BYPASSES`].
+pub(super) const BYPASS_REASONS: [&str; BYPASSES.len()] = {
+    let mut reasons = [""; BYPASSES.len()];
+    let mut n = 0;
+    while n < reasons.len() {
+        reasons[n] = BYPASSES[n].1;
+        n += 1;
+    }
+    reasons
+};
 
-const COUNTERS: &[CacheCounter] = &[
-    CacheCounter {
-        name: "pgweir_cache_hits_total",
-        help: "Requests answered from memory.",
-        unit: None,
-        value: |c| &c.hits,
-    },
-    CacheCounter {
-        name: "pgweir_cache_hits_in_block_total",
-        help: "Of the hits, those inside a transaction block.",
-        unit: None,
-        value: |c| &c.hits_in_block,
-    },
-    CacheCounter {
-        name: "pgweir_cache_stale_hits_total",
-        help: "Of the hits, those given while a client was getting a new answer.",
-        unit: None,
-        value: |c| &c.stale_hits,
-    },
-    CacheCounter {
-        name: "pgweir_cache_error_hits_total",
-        help: "Of the hits, those that were errors.",
-        unit: None,
-        value: |c| &c.error_hits,
-    },
-    CacheCounter {
-        name: "pgweir_cache_misses_total",
-        help: "Requests that could be answered from memory, but nothing was there.",
-        unit: None,
-        value: |c| &c.misses,
-    },
-    CacheCounter {
-        name: "pgweir_cache_joined_total",
-        help: "Requests answered with what another client had asked for at the same time.",
-        unit: None,
-        value: |c| &c.joined,
-    },
-    CacheCounter {
-        name: "pgweir_cache_stored_total",
-        help: "Answers stored.",
-        unit: None,
-        value: |c| &c.stored,
-    },
-    CacheCounter {
-        name: "pgweir_cache_overtaken_total",
-        help: "Answers not stored because a table had changed meanwhile.",
-        unit: None,
-        value: |c| &c.overtaken,
-    },
-    CacheCounter {
-        name: "pgweir_cache_unfit_total",
-        help: "Answers not stored because they cannot be given again or are too large.",
-        unit: None,
-        value: |c| &c.unfit,
-    },
-    CacheCounter {
-        name: "pgweir_cache_outdated_total",
-        help: "Entries found outdated by a write.",
-        unit: None,
-        value: |c| &c.outdated,
-    },
-    CacheCounter {
-        name: "pgweir_cache_expired_total",
-        help: "Entries found older than their time to live.",
-        unit: None,
-        value: |c| &c.expired,
-    },
-    CacheCounter {
-        name: "pgweir_cache_hit_age_milliseconds_total",
-        help: "Age of the answers given from memory, summed up.",
-        unit: None,
-        value: |c| &c.age_at_hit,
-    },
-    CacheCounter {
-        name: "pgweir_cache_fill_microseconds_total",
-        help: "Time that it took to get the answers that were stored, summed up.",
-        unit: None,
-        value: |c| &c.fill_micros,
-    },
+/// A counter of a pool's cache.
+type CacheCounter = (&'static Counter<2>, fn(&Counters) -> &AtomicU64);
+
+static COUNTERS: &[CacheCounter] = &[
+    (&table::CACHE_HITS, |c| &c.hits),
+    (&table::CACHE_HITS_IN_BLOCK, |c| &c.hits_in_block),
+    (&table::CACHE_STALE_HITS, |c| &c.stale_hits),
+    (&table::CACHE_ERROR_HITS, |c| &c.error_hits),
+    (&table::CACHE_MISSES, |c| &c.misses),
+    (&table::CACHE_JOINED, |c| &c.joined),
+    (&table::CACHE_STORED, |c| &c.stored),
+    (&table::CACHE_OVERTAKEN, |c| &c.overtaken),
+    (&table::CACHE_UNFIT, |c| &c.unfit),
+    (&table::CACHE_OUTDATED, |c| &c.outdated),
+    (&table::CACHE_EXPIRED, |c| &c.expired),
 ];
 
 /// Invalidations by what caused them.
@@ -109,7 +49,21 @@ const CAUSES: &[Cause] = &[
     ("in_doubt", |i| &i.in_doubt),
 ];
 
-pub fn render(console: &Console, pools: &[Arc<Pool>], recorder: &impl Recorder) {
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn up(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+/// `millis` of a lag.
+fn lag(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// Nothing where no pool has a cache.
+pub(super) fn render(console: &Console, pools: &[Arc<Pool>], page: &mut Page) {
     let caches = console.pools().caches();
     let with_cache = pools.iter().filter_map(|pool| {
         let cache = pool.settings().cache.clone()?;
@@ -119,146 +73,67 @@ pub fn render(console: &Console, pools: &[Arc<Pool>], recorder: &impl Recorder) 
     if with_cache.is_empty() {
         return;
     }
-    let counter = |name: &'static str, labels: Vec<Label>, value: u64| {
-        let key = Key::from_parts(name, labels);
-        recorder.register_counter(&key, &METADATA).absolute(value);
-    };
-    let describe = |name: &'static str, unit: Option<Unit>, help: &'static str| {
-        recorder.describe_counter(KeyName::from(name), unit, SharedString::from(help));
-    };
-    for c in COUNTERS {
-        describe(c.name, c.unit, c.help);
-    }
-    let bypasses = "pgweir_cache_bypasses_total";
-    describe(
-        bypasses,
-        None,
-        "Requests not looked for in memory, by reason.",
-    );
     for (pool, cache) in &with_cache {
-        let labels = || {
-            vec![
-                Label::new("database", pool.database.to_string()),
-                Label::new("user", pool.user.to_string()),
-            ]
-        };
-        for c in COUNTERS {
-            let value = (c.value)(&cache.counters).load(Ordering::Relaxed);
-            counter(c.name, labels(), value);
-        }
-        for (why, reason) in BYPASSES {
-            let mut labels = labels();
-            labels.push(Label::new("reason", reason));
-            counter(bypasses, labels, cache.counters.bypassed(why));
-        }
-    }
-    let invalidations = "pgweir_cache_invalidations_total";
-    describe(
-        invalidations,
-        None,
-        "Transactions and commands that made entries outdated, by cause.",
-    );
-    let losses = "pgweir_cache_feed_losses_total";
-    describe(
-        losses,
-        None,
-        "How often the feed of writes made elsewhere was lost.",
-    );
-    let events = "pgweir_cache_feed_events_total";
-    describe(
-        events,
-        None,
-        "Changes of a table that the feed has told of.",
-    );
-    let gauge = |name: &'static str, database: &str, value: f64| {
-        let key = Key::from_parts(name, vec![Label::new("database", database.to_owned())]);
-        recorder.register_gauge(&key, &METADATA).set(value);
-    };
-    let (up, lag) = ("pgweir_cache_feed_up", "pgweir_cache_feed_lag_seconds");
-    let describe_gauge = |name: &'static str, unit, help: &'static str| {
-        recorder.describe_gauge(KeyName::from(name), unit, SharedString::from(help));
-    };
-    describe_gauge(
-        up,
-        None,
-        "Whether the feed of writes made elsewhere is followed.",
-    );
-    describe_gauge(
-        lag,
-        Some(Unit::Seconds),
-        "Age of the moment up to which all writes made elsewhere are known.",
-    );
-    let now = console.now();
-    if let Some(tier) = &console.pools().shared().tier {
-        let total = "pgweir_cache_shared_total";
-        describe(total, None, "What the shared cache has done, by what.");
-        let count = |what: &'static str, value| {
-            counter(total, vec![Label::new("what", what)], value);
-        };
-        for (what, value) in tier.counters.all() {
-            count(what, value);
-        }
-        count("breaker_openings", tier.breaker.openings());
-        let followed = tier.is_connected() && tier.follow.allows(now);
-        let (up, lag) = ("pgweir_cache_shared_up", "pgweir_cache_shared_lag_seconds");
-        describe_gauge(up, None, "Whether other instances are heard.");
-        describe_gauge(
-            lag,
-            Some(Unit::Seconds),
-            "Age of the moment up to which all writes of other instances are known.",
-        );
-        let set = |name: &'static str, value: f64| {
-            let key = Key::from_name(name);
-            recorder.register_gauge(&key, &METADATA).set(value);
-        };
-        set(up, f64::from(u8::from(followed)));
-        if let Some(behind) = tier.follow.lag(now) {
-            set(lag, behind as f64 / 1000.0);
-        }
+        of_pool(pool, cache, page);
     }
     for space in caches.spaces() {
-        let follow = &space.follow;
-        if follow.is_demanded() {
-            let labels = || vec![Label::new("database", space.name.to_string())];
-            let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
-            counter(losses, labels(), read(&follow.counters.losses));
-            counter(events, labels(), read(&follow.counters.events));
-            gauge(up, &space.name, f64::from(u8::from(follow.allows(now))));
-            if let Some(behind) = follow.lag(now) {
-                gauge(lag, &space.name, behind as f64 / 1000.0);
-            }
-        }
-        for (cause, value) in CAUSES {
-            let labels = vec![
-                Label::new("server_database", space.name.to_string()),
-                Label::new("cause", *cause),
-            ];
-            let value = value(&space.invalidations).load(Ordering::Relaxed);
-            counter(invalidations, labels, value);
+        of_space(&space, console.now(), page);
+    }
+    render_shared(console, page);
+    let (entries, bytes) = caches.store().usage();
+    page.gauge(&table::CACHE_ENTRIES, [], entries as f64);
+    page.gauge(&table::CACHE_SIZE, [], bytes as f64);
+    let max = caches.store().max_size();
+    page.gauge(&table::CACHE_MAX_SIZE, [], max as f64);
+}
+
+fn of_pool(pool: &Pool, cache: &PoolCache, page: &mut Page) {
+    let (database, user): (&str, &str) = (&pool.database, &pool.user);
+    let counters = &cache.counters;
+    for (counter, value) in COUNTERS {
+        page.counter(counter, [database, user], read(value(counters)));
+    }
+    let age = seconds(read(&counters.age_at_hit) * 1000);
+    page.seconds(&table::CACHE_HIT_AGE, [database, user], age);
+    let fill = seconds(read(&counters.fill_micros));
+    page.seconds(&table::CACHE_FILL, [database, user], fill);
+    for (why, reason) in BYPASSES {
+        let bypassed = counters.bypassed(why);
+        page.counter(&table::CACHE_BYPASSES, [database, user, reason], bypassed);
+    }
+}
+
+fn of_space(space: &Space, now: u64, page: &Page) {
+    let (database, follow) = ([&*space.name], &space.follow);
+    if follow.is_demanded() {
+        let counters = &follow.counters;
+        page.counter(&table::FEED_LOSSES, database, read(&counters.losses));
+        page.counter(&table::FEED_EVENTS, database, read(&counters.events));
+        page.gauge(&table::FEED_UP, database, up(follow.allows(now)));
+        if let Some(behind) = follow.lag(now) {
+            page.gauge(&table::FEED_LAG, database, lag(behind));
         }
     }
-    let gauge = |name: &'static str, unit: Option<Unit>, help: &'static str, value: f64| {
-        recorder.describe_gauge(KeyName::from(name), unit, SharedString::from(help));
-        let key = Key::from_parts(name, Vec::<Label>::new());
-        recorder.register_gauge(&key, &METADATA).set(value);
+    for (cause, value) in CAUSES {
+        let of = [&*space.name, *cause];
+        let value = read(value(&space.invalidations));
+        page.counter(&table::CACHE_INVALIDATIONS, of, value);
+    }
+}
+
+fn render_shared(console: &Console, page: &Page) {
+    let Some(tier) = &console.pools().shared().tier else {
+        return;
     };
-    let (entries, bytes) = caches.store().usage();
-    gauge(
-        "pgweir_cache_entries",
-        None,
-        "Entries stored.",
-        entries as f64,
-    );
-    gauge(
-        "pgweir_cache_size_bytes",
-        Some(Unit::Bytes),
-        "Memory of the entries.",
-        bytes as f64,
-    );
-    gauge(
-        "pgweir_cache_max_size_bytes",
-        Some(Unit::Bytes),
-        "Most memory of the entries.",
-        caches.store().max_size() as f64,
-    );
+    let now = console.now();
+    for (what, value) in tier.counters.all() {
+        page.counter(&table::SHARED, [what], value);
+    }
+    let openings = tier.breaker.openings();
+    page.counter(&table::SHARED, ["breaker_openings"], openings);
+    let followed = tier.is_connected() && tier.follow.allows(now);
+    page.gauge(&table::SHARED_UP, [], up(followed));
+    if let Some(behind) = tier.follow.lag(now) {
+        page.gauge(&table::SHARED_LAG, [], lag(behind));
+    }
 }

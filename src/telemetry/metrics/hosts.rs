@@ -1,63 +1,35 @@
-//! Metrics of the hosts that pools connect to.
+//! What is shown of the hosts that pools connect to.
 
-use metrics::{Key, KeyName, Label, Recorder, SharedString};
-
-use super::METADATA;
+use super::page::Page;
+use super::table;
 use crate::admin::console::Console;
 use crate::server::breaker::State;
 use crate::server::hosts::{HostRow, Standing};
+use crate::telemetry::counts::Label as _;
+use crate::telemetry::events::Connect;
 
-const GAUGES: &[(&str, &str)] = &[
-    (
-        "pgweir_host_breaker_closed",
-        "1 unless the host is left alone after failures.",
-    ),
-    (
-        "pgweir_host_connecting",
-        "Connections to the host that are in the making.",
-    ),
-    (
-        "pgweir_host_role",
-        "1 for what the host was last found to be.",
-    ),
-    ("pgweir_host_lag_seconds", "How far a replica is behind."),
-];
-
-pub(super) fn render(console: &Console, recorder: &impl Recorder) {
-    for (name, help) in GAUGES {
-        recorder.describe_gauge(KeyName::from(*name), None, SharedString::from(*help));
-    }
-    recorder.describe_counter(
-        KeyName::from("pgweir_host_breaker_opened_total"),
-        None,
-        SharedString::from("Times that the host's circuit breaker has opened."),
-    );
+pub(super) fn render(console: &Console, page: &Page) {
     for row in console.pools().hosts() {
-        one(&row, recorder);
+        one(&row, page);
     }
 }
 
-fn one(row: &HostRow, recorder: &impl Recorder) {
-    let labels = |further: Option<Label>| {
-        let place = [
-            Label::new("host", row.host.clone()),
-            Label::new("port", row.port.to_string()),
-        ];
-        place.into_iter().chain(further).collect::<Vec<_>>()
-    };
-    let gauge = |name: &'static str, further, value: f64| {
-        let key = Key::from_parts(name, labels(further));
-        recorder.register_gauge(&key, &METADATA).set(value);
-    };
+fn one(row: &HostRow, page: &Page) {
+    let port = row.port.to_string();
+    let (host, port) = (row.host.as_str(), port.as_str());
     let closed = u8::from(row.breaker == State::Closed);
-    gauge("pgweir_host_breaker_closed", None, f64::from(closed));
-    gauge("pgweir_host_connecting", None, f64::from(row.connecting));
-    let role = Label::new("role", row.standing.label());
-    gauge("pgweir_host_role", Some(role), 1.0);
-    if let Standing::Replica { lag } = row.standing {
-        gauge("pgweir_host_lag_seconds", None, lag.as_secs_f64());
+    page.gauge(&table::BREAKER_CLOSED, [host, port], f64::from(closed));
+    let state = row.breaker.label();
+    page.gauge(&table::BREAKER_STATE, [host, port, state], 1.0);
+    page.counter(&table::BREAKER_OPENED, [host, port], row.opened);
+    let connecting = f64::from(row.connecting);
+    page.gauge(&table::CONNECTING, [host, port], connecting);
+    for (result, n) in Connect::LABELS.iter().zip(&row.connects) {
+        page.counter(&table::CONNECTS, [host, port, result], *n);
     }
-    let key = Key::from_parts("pgweir_host_breaker_opened_total", labels(None));
-    let counter = recorder.register_counter(&key, &METADATA);
-    counter.absolute(row.opened);
+    let role = row.standing.label();
+    page.gauge(&table::HOST_ROLE, [host, port, role], 1.0);
+    if let Standing::Replica { lag } = row.standing {
+        page.gauge(&table::HOST_LAG, [host, port], lag.as_secs_f64());
+    }
 }
