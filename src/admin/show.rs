@@ -23,7 +23,7 @@ mod peers;
 mod prepared;
 mod routing;
 mod sockets;
-mod statements;
+pub(super) mod statements;
 mod stats;
 
 /// A result: columns and rows.

@@ -121,7 +121,15 @@ fn start(pg_port: u16, listen: &str, http: &str) -> (Pgweir, Browser) {
     (Pgweir::start(pg_port, &section), Browser::at(port))
 }
 
-const READS: [&str; 6] = ["snapshot", "history", "log", "clients", "cache", "events"];
+const READS: [&str; 7] = [
+    "snapshot",
+    "history",
+    "log",
+    "clients",
+    "cache",
+    "statements",
+    "events",
+];
 const ACTIONS: [&str; 4] = ["pause", "resume", "reconnect", "flush"];
 
 fn path(name: &str) -> String {
@@ -154,7 +162,7 @@ fn on_loopback_everybody_may_look_and_nobody_act() {
         has_pool && snapshot.contains(r#""state":"active""#),
         "{snapshot}"
     );
-    let session = r#"{"viewer":true,"admin":false,"password":false,"admin_password":false,"tables":["cache"]}"#;
+    let session = r#"{"viewer":true,"admin":false,"password":false,"admin_password":false,"tables":["cache","statements"]}"#;
     assert_eq!(browser.get("/api/v1/session").1, session);
     for action in ACTIONS {
         assert_eq!(browser.own().post(&path(action), "").0, 403, "{action}");

@@ -55,6 +55,8 @@ module.exports = {
     assert.match(await page.locator('#hosts-table').textContent(), /127\.0\.0\.1:\d+.*closed/);
     await page.locator('#cache-table').scrollIntoViewIfNeeded();
     await until('what is given most often is shown', async () => (await page.locator('#cache-table').textContent()).includes('pgbench_tellers'));
+    await page.locator('#statements').scrollIntoViewIfNeeded();
+    await until('the slowest statements are shown', async () => (await page.locator('#statements-table').textContent()).includes('SELECT pg_sleep($1)'));
     await page.getByText('As numbers').first().click();
     assert.ok((await page.locator('.chart details table tbody tr').count()) >= 10);
     assert.deepEqual(elsewhere, [], 'it asks nobody else');

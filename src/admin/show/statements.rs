@@ -4,7 +4,7 @@
 use super::{Table, columns, s};
 use crate::admin::console::Console;
 
-pub(super) fn statements(console: &Console) -> Table {
+pub(in crate::admin) fn statements(console: &Console) -> Table {
     let rows = console.pools().shared().statements.top(usize::MAX);
     let rows = rows.into_iter().map(|row| {
         vec![

@@ -11,6 +11,7 @@ use super::super::reply::{Body, json, problem};
 use super::super::sampler::millis;
 use super::super::site::Site;
 use crate::client::info::{ClientInfo, State};
+use crate::net::stream::Tls;
 
 /// So many are shown if nobody says how many, and at most.
 const LIMIT: usize = 50;
@@ -94,7 +95,7 @@ fn row(client: &ClientInfo, now: u64) -> Row {
         state: client.state().label(),
         state_ms: now.saturating_sub(client.since()),
         connected: millis(client.connected.min(SystemTime::now())),
-        tls: client.tls != crate::net::stream::Tls::None,
+        tls: client.tls != Tls::None,
         server: Some(client.server()).filter(|id| *id != 0),
     }
 }

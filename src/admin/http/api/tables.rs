@@ -1,4 +1,4 @@
-//! Tables of the console that take some time to make, as to look at everything that is remembered: made
+//! Tables of the console that take some time to make, as to look at everything that is remembered or counted: made
 //! seldom, and not on a thread that others wait for.
 
 use std::sync::Arc;
@@ -21,8 +21,11 @@ const FRESH: Duration = Duration::from_secs(5);
 
 type Make = fn(&Console) -> Table;
 
-/// By their names in the API: what is given most often from memory.
-const TABLES: [(&str, Make); 1] = [("cache", show::cache::top)];
+/// By their names in the API: what is given most often from memory, and what takes most time.
+const TABLES: [(&str, Make); 2] = [
+    ("cache", show::cache::top),
+    ("statements", show::statements::statements),
+];
 
 /// The newest answers, as JSON. Who comes while one is made waits for it.
 #[derive(Debug, Default)]
