@@ -28,7 +28,7 @@
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
 //! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed
-//! on; [`admin`] answers the console and HTTP; [`app`] builds everything and handles signals.
+//! on; [`admin`] answers the console and HTTP, [`health`] asks it; [`app`] builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
@@ -49,6 +49,7 @@ pub mod dns;
 pub mod entrances;
 pub mod feed;
 pub mod handover;
+pub mod health;
 pub mod listener;
 pub mod net;
 pub mod peering;

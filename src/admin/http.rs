@@ -1,5 +1,5 @@
-//! The HTTP port: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever starts and stops
-//! processes.
+//! The HTTP port: `/metrics` for Prometheus, `/healthz`, `/startupz` and `/readyz` for whoever starts
+//! and stops processes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -77,26 +77,37 @@ fn answer(request: &Request<Incoming>, console: &Console) -> Response<Full<Bytes
             response
         }
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => match unready(console) {
-            None => text(StatusCode::OK, "ready\n".to_owned()),
-            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-        },
+        "/startupz" if console.has_begun() => text(StatusCode::OK, "started\n".to_owned()),
+        "/startupz" => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        "/readyz" => {
+            let (status, said) = readiness(console);
+            text(status, format!("{said}\n"))
+        }
         _ => text(StatusCode::NOT_FOUND, "not found\n".to_owned()),
     }
 }
 
-/// Why new clients had better go elsewhere, if they had: a shutdown, or no pool that can reach its
-/// server. A server that answers and refuses a login is reached: that is one client's problem.
-fn unready(console: &Console) -> Option<String> {
+/// Whether new clients had better go elsewhere, and why: it has not begun, it shuts down, or no pool can
+/// reach its server. A server that answers and refuses a login is reached: that is one client's problem.
+fn readiness(console: &Console) -> (StatusCode, String) {
+    const GO_ELSEWHERE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     if console.is_draining() {
-        return Some("shutting down".to_owned());
+        return (GO_ELSEWHERE, "shutting down".to_owned());
+    }
+    if !console.has_begun() {
+        return (GO_ELSEWHERE, "starting".to_owned());
     }
     let pools = console.pools().all();
     if pools.is_empty() || pools.iter().any(|p| p.is_reachable()) {
-        return None;
+        return (StatusCode::OK, "ready".to_owned());
     }
     let outage = pools.first().and_then(|p| p.outage());
-    Some(outage.map_or_else(|| "no server".to_owned(), |o| o.message))
+    let outage = outage.map_or_else(|| "no server".to_owned(), |o| o.message);
+    let config = console.config();
+    match config.http.as_ref().is_some_and(|h| h.ready_without_servers) {
+        true => (StatusCode::OK, format!("ready, without servers: {outage}")),
+        false => (GO_ELSEWHERE, outage),
+    }
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

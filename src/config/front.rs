@@ -110,6 +110,8 @@ pub struct StartupRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// Clients are welcome even while no server can be reached.
+    pub ready_without_servers: bool,
 }
 
 /// `sslmode`, with libpq's meanings (PostgreSQL docs, 34.19 "SSL Support").

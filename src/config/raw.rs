@@ -154,6 +154,7 @@ pub(super) struct Log {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Http {
     pub listen: Option<String>,
+    pub ready_without_servers: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

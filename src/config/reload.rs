@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::error::dotted;
 use super::settings::{POOL_KEYS, POOL_OWN_KEYS, USER_KEYS, keys};
-use super::{Config, Database, FALLBACK, Listen, User};
+use super::{Config, Database, FALLBACK, Http, Listen, User};
 
 /// The keys whose values differ, as dotted paths such as `general.query_timeout`. A pool or user
 /// that is new or gone is named by its section, for example `pools.app`.
@@ -163,7 +163,13 @@ pub fn keep_fixed(old: &Config, new: &mut Config) {
     new.log.style = old.log.style;
     new.startup.no_simple_queries = old.startup.no_simple_queries;
     new.max_packet_size = old.max_packet_size;
-    new.http.clone_from(&old.http);
+    new.http = old.http.as_ref().map(|was| Http {
+        listen: was.listen,
+        ready_without_servers: new
+            .http
+            .as_ref()
+            .map_or(was.ready_without_servers, |is| is.ready_without_servers),
+    });
     new.dns.resolv_conf.clone_from(&old.dns.resolv_conf);
 }
 

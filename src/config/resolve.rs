@@ -308,6 +308,9 @@ impl Resolver<'_, '_> {
                 ),
             }
         }
+        if let Some(ready) = raw.ready_without_servers {
+            http.ready_without_servers = ready;
+        }
         http
     }
 

@@ -275,6 +275,10 @@ const KEYS: &[Key] = &[
         let http = c.http.as_ref();
         http.map_or(String::new(), |http| http.listen.to_string())
     }),
+    live("http", "ready_without_servers", |c| {
+        let http = c.http.as_ref();
+        flag(http.is_some_and(|http| http.ready_without_servers))
+    }),
     live("client_tls", "sslmode", |c| {
         c.client_tls.mode.as_str().to_owned()
     }),

@@ -60,7 +60,7 @@ fn pgbouncer_spellings_are_recognised() {
 fn a_key_like_no_other_is_answered_with_all() {
     assert_eq!(
         wrong("[http]\ncolour = true"),
-        ["pgweir.toml:2: http.colour: unknown key; known here: listen"]
+        ["pgweir.toml:2: http.colour: unknown key; known here: listen, ready_without_servers"]
     );
 }
 

@@ -142,6 +142,7 @@ pub(in crate::config) fn config(path: &Path, cores: usize) -> Config {
 pub(super) fn http() -> Http {
     Http {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9127)),
+        ready_without_servers: false,
     }
 }
 
