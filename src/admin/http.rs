@@ -104,7 +104,11 @@ fn readiness(console: &Console) -> (StatusCode, String) {
     let outage = pools.first().and_then(|p| p.outage());
     let outage = outage.map_or_else(|| "no server".to_owned(), |o| o.message);
     let config = console.config();
-    match config.http.as_ref().is_some_and(|h| h.ready_without_servers) {
+    match config
+        .http
+        .as_ref()
+        .is_some_and(|h| h.ready_without_servers)
+    {
         true => (StatusCode::OK, format!("ready, without servers: {outage}")),
         false => (GO_ELSEWHERE, outage),
     }
