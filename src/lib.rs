@@ -28,7 +28,7 @@
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
 //! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed
-//! on; [`admin`] answers the console and HTTP, [`health`] asks it; [`app`] builds everything and handles signals.
+//! on; [`admin`] answers the console and HTTP, [`health`] asks the latter and [`top`] the former; [`app`] builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
@@ -62,4 +62,5 @@ pub mod session;
 pub mod shared;
 pub mod sql;
 pub mod telemetry;
+pub mod top;
 pub mod worker;

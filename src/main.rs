@@ -11,7 +11,7 @@ use pgweir::config::cli::{Cli, Command};
 use pgweir::config::{Config, ConfigError, System};
 use pgweir::process::{self, PidFile};
 use pgweir::telemetry::log;
-use pgweir::{app, health, pgbouncer};
+use pgweir::{app, health, pgbouncer, top};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,6 +45,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Convert { file }) => return convert(&file),
+        Some(Command::Top(options)) => return Ok(top::run(&options)?),
         Some(Command::Health { url, timeout }) => {
             println!("{}", health::ask(&url, Duration::from_secs(timeout))?);
             return Ok(());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::feed::install;
+use crate::top;
 
 /// A PostgreSQL connection pooler.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -71,6 +72,8 @@ pub enum Command {
               value_parser = clap::value_parser!(u64).range(1..=3600))]
         timeout: u64,
     },
+    /// Watch a running pgweir or PgBouncer in a terminal: pools, clients, servers, throughput
+    Top(Box<top::Options>),
     /// Print the TOML that says the same as a pgbouncer.ini
     Convert {
         /// The ini file; what it includes is read, too

@@ -14,4 +14,5 @@ mod peering;
 mod reload;
 mod start;
 mod tools;
+mod top;
 mod upgrade;
