@@ -119,8 +119,8 @@ fn the_image_has_the_libraries_that_the_binary_wants() {
     for line in wanted.lines() {
         assert!(there.iter().any(|name| line.contains(name)), "{line}");
     }
-    let base = dockerfile().into_iter().filter(|l| l.starts_with("FROM "));
-    assert!(base.last().unwrap().contains("distroless/cc-debian12"));
+    let mut base = dockerfile().into_iter().filter(|l| l.starts_with("FROM "));
+    assert!(base.next_back().unwrap().contains("distroless/cc-debian12"));
 }
 
 #[test]
