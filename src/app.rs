@@ -190,6 +190,10 @@ async fn serve(
     if let Some(taker) = &mut taker {
         taker.prepare(&door);
     }
+    if taker.is_none() {
+        // Whoever waits for us can see how far we are; of two processes, the other one answers.
+        entrances.answer_http(&door);
+    }
     if let Some(tier) = &door.pools.shared().tier {
         tokio::spawn(Arc::clone(tier).run(door.pools.caches()));
         tier.joined().await;
@@ -218,6 +222,7 @@ async fn serve(
         entrances.take_possession();
         tokio::spawn(taker.run(Arc::clone(&door)));
     }
+    door.console.begin();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = workers.len(),

@@ -29,8 +29,15 @@ pub struct Entrances {
     http: Option<Arc<TcpListener>>,
     /// systemd has opened them: whatever the configuration says.
     as_they_are: bool,
-    /// With whether it is a TCP socket of the protocol's.
-    waiting: Vec<(bool, JoinHandle<()>)>,
+    waiting: Vec<(What, JoinHandle<()>)>,
+}
+
+/// What kind of socket it is that somebody waits at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Tcp,
+    Unix,
+    Http,
 }
 
 /// Sockets of another process.
@@ -73,6 +80,15 @@ impl Entrances {
         })
     }
 
+    /// Answers on the HTTP port, if that is not done yet.
+    pub fn answer_http(&mut self, door: &Arc<Door>) {
+        let answering = self.waiting.iter().any(|(what, _)| *what == What::Http);
+        if let Some(http) = self.http.as_ref().filter(|_| !answering) {
+            let serving = http::serve(Arc::clone(http), Arc::clone(&door.console));
+            self.waiting.push((What::Http, tokio::spawn(serving)));
+        }
+    }
+
     pub fn let_in(&mut self, door: &Arc<Door>) {
         let clients = self.listeners.iter().filter_map(|l| l.socket());
         let listed = clients.filter_map(|(entrance, socket)| {
@@ -84,20 +100,20 @@ impl Entrances {
             Some((socket.as_raw_fd(), address))
         });
         door.console.set_listening(listed.collect());
-        if let Some(http) = &self.http {
-            let serving = http::serve(Arc::clone(http), Arc::clone(&door.console));
-            self.waiting.push((false, tokio::spawn(serving)));
-        }
+        self.answer_http(door);
         for listener in &self.listeners {
-            let is_tcp = matches!(**listener, Listener::Tcp(_));
+            let what = match **listener {
+                Listener::Tcp(_) => What::Tcp,
+                Listener::Unix(..) => What::Unix,
+            };
             let accepting = accept(Arc::clone(door), Arc::clone(listener));
-            self.waiting.push((is_tcp, tokio::spawn(accepting)));
+            self.waiting.push((what, tokio::spawn(accepting)));
         }
     }
 
     pub fn announce(&self) {
         if let Some(address) = self.http.as_ref().and_then(|http| http.local_addr().ok()) {
-            tracing::info!(%address, "HTTP: the page, /metrics, /healthz, /readyz");
+            tracing::info!(%address, "HTTP: the page, /metrics, /healthz, /startupz, /readyz");
         }
         for listener in &self.listeners {
             tracing::info!("listening on {}", listener.address());
@@ -106,11 +122,11 @@ impl Entrances {
 
     /// Nobody new comes by TCP; the console is still reached by its Unix socket.
     pub fn close_tcp(&mut self) {
-        self.waiting.retain(|(is_tcp, task)| {
-            if *is_tcp {
+        self.waiting.retain(|(what, task)| {
+            if *what == What::Tcp {
                 task.abort();
             }
-            !is_tcp
+            *what != What::Tcp
         });
         self.listeners.retain(|l| matches!(**l, Listener::Unix(..)));
     }

@@ -28,7 +28,8 @@
 //! Beside the path: [`entrances`] holds the listening sockets, [`handover`] gives them and the clients
 //! to a new process, [`peering`] passes on cancel requests that are for another one; [`server`] makes,
 //! checks and cancels connections, to addresses that [`dns`] finds; [`config`] is read once and passed
-//! on; [`statement_stats`] counts what statements take; [`admin`] answers the console and HTTP; [`app`] builds everything and handles signals.
+//! on; [`statement_stats`] counts what statements take; [`admin`] answers the console and HTTP, [`health`] asks the
+//! latter and [`top`] the former; [`app`] builds everything and handles signals.
 //!
 //! # Rules of the house
 //!
@@ -49,6 +50,7 @@ pub mod dns;
 pub mod entrances;
 pub mod feed;
 pub mod handover;
+pub mod health;
 pub mod listener;
 pub mod net;
 pub mod peering;
@@ -62,4 +64,5 @@ pub mod shared;
 pub mod sql;
 pub mod statement_stats;
 pub mod telemetry;
+pub mod top;
 pub mod worker;

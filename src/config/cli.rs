@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::feed::install;
+use crate::top;
 
 /// A PostgreSQL connection pooler.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -61,6 +62,18 @@ pub enum Command {
     /// For the query cache: print SQL that makes a server tell of writes made past pgweir
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Ask a running pgweir how it is, by its HTTP port; exit with 1 if it is not well
+    Health {
+        /// /healthz: it runs; /startupz: it has begun; /readyz: clients should come
+        #[arg(long, default_value = "http://127.0.0.1:9127/healthz")]
+        url: String,
+        /// How many seconds to wait for an answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 3,
+              value_parser = clap::value_parser!(u64).range(1..=3600))]
+        timeout: u64,
+    },
+    /// Watch a running pgweir or PgBouncer in a terminal: pools, clients, servers, throughput
+    Top(Box<top::Options>),
     /// Print the TOML that says the same as a pgbouncer.ini
     Convert {
         /// The ini file; what it includes is read, too

@@ -126,6 +126,8 @@ pub struct Http {
     pub admin_password: Option<Secret>,
     /// Names by which browsers may reach the page, in lower case; beside addresses and `localhost`.
     pub names: Vec<String>,
+    /// Clients are welcome even while no server can be reached.
+    pub ready_without_servers: bool,
 }
 
 /// `sslmode`, with libpq's meanings (PostgreSQL docs, 34.19 "SSL Support").

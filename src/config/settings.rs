@@ -274,6 +274,10 @@ const KEYS: &[Key] = &[
     live("http", "names", |c| {
         join(c.http.iter().flat_map(|http| http.names.iter().cloned()))
     }),
+    live("http", "ready_without_servers", |c| {
+        let http = c.http.as_ref();
+        flag(http.is_some_and(|http| http.ready_without_servers))
+    }),
     live("client_tls", "sslmode", |c| {
         c.client_tls.mode.as_str().to_owned()
     }),

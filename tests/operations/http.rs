@@ -174,6 +174,7 @@ fn paths_and_methods() {
     let pg = shared_postgres();
     let (_weir, http) = start(pg.port, "");
     assert_eq!(http.get("/healthz"), (200, "ok\n".into()));
+    assert_eq!(http.get("/startupz"), (200, "started\n".into()));
     assert_eq!(http.get("/readyz"), (200, "ready\n".into()));
     assert_eq!(
         http.get("/nothing").0,
@@ -288,4 +289,78 @@ fn without_descriptors_the_log_stays_small() {
     assert!(said < 10, "{said} lines about it");
     drop(rush);
     assert_eq!(http.get("/healthz").0, 200);
+}
+
+/// Redis is not there, and is waited for: whoever asks meanwhile hears so, and clients are told to stay away.
+#[test]
+fn it_says_when_it_has_begun() {
+    let pg = shared_postgres();
+    let http = Http(free_port());
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let redis = silent.local_addr().unwrap();
+    let general = format!(
+        "{}\n[cache.shared]\nurl = 'redis://{redis}/'",
+        http.section()
+    );
+    let weir = Pgweir::start(pg.port, &general);
+    let mut first = (0, String::new());
+    until("it answers", || {
+        if TcpStream::connect(("127.0.0.1", http.0)).is_ok() {
+            first = http.get("/startupz");
+        }
+        first.0 != 0
+    });
+    assert_eq!(first, (503, "starting\n".into()));
+    assert_eq!(http.get("/readyz"), (503, "starting\n".into()));
+    assert_eq!(http.get("/healthz"), (200, "ok\n".into()));
+    until("it has begun", || http.get("/startupz").0 == 200);
+    assert_eq!(http.get("/startupz").1, "started\n");
+    assert_eq!(http.get("/readyz"), (200, "ready\n".into()));
+    assert_eq!(weir.client().query("select 1").value(), "1");
+}
+
+#[test]
+fn ready_without_servers_if_so_wanted() {
+    let later = free_port();
+    let (weir, http) = start(later, "server_login_retry = 0");
+    assert_eq!(refusal(weir.port, "postgres", "postgres").0, "08006");
+    until("not ready", || http.get("/readyz").0 == 503);
+    let wanted = format!(
+        "server_login_retry = 0\n{}\nready_without_servers = true",
+        http.section()
+    );
+    weir.rewrite(later, &wanted);
+    weir.reload("configuration reloaded");
+    let (status, said) = http.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(said.starts_with("ready, without servers: "), "{said}");
+    assert!(said.contains("failing"), "{said}");
+}
+
+#[test]
+fn the_program_itself_asks() {
+    let pg = shared_postgres();
+    let (mut weir, http) = start(pg.port, "");
+    let health = |path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", http.0);
+        let output = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+            .args(["health", "--url", &url])
+            .output()
+            .unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        (output.status.code(), said)
+    };
+    assert_eq!(health("/readyz"), (Some(0), "ready".to_owned()));
+    assert_eq!(health("/startupz"), (Some(0), "started".to_owned()));
+    assert_eq!(health("/nothing").0, Some(1));
+    let mut client = weir.client();
+    client.query("begin");
+    weir.signal("-INT");
+    until("it is not ready", || health("/readyz").0 == Some(1));
+    assert!(health("/readyz").1.ends_with("503: shutting down"));
+    client.query("commit");
+    weir.wait_exit();
+    let (code, said) = health("/healthz");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("refused"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz`: open to everybody who reaches the port.
+//! `/metrics`, `/healthz`, `/startupz` and `/readyz`: open to everybody who reaches the port.
 
 use std::sync::Arc;
 
@@ -15,23 +15,41 @@ pub(super) async fn metrics(console: &Arc<Console>) -> Response<Body> {
     response
 }
 
-pub(super) fn readiness(console: &Console) -> Response<Body> {
-    match unready(console) {
-        None => text(StatusCode::OK, "ready\n"),
-        Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+pub(super) fn startup(console: &Console) -> Response<Body> {
+    match console.has_begun() {
+        true => text(StatusCode::OK, "started\n"),
+        false => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
     }
 }
 
-/// Why new clients had better go elsewhere, if they had: a shutdown, or no pool that can reach its
-/// server. A server that answers and refuses a login is reached: that is one client's problem.
-fn unready(console: &Console) -> Option<String> {
+pub(super) fn readiness(console: &Console) -> Response<Body> {
+    let (status, said) = ready(console);
+    text(status, format!("{said}\n"))
+}
+
+/// Whether new clients had better go elsewhere, and why: it has not begun, it shuts down, or no pool can
+/// reach its server. A server that answers and refuses a login is reached: that is one client's problem.
+fn ready(console: &Console) -> (StatusCode, String) {
+    const GO_ELSEWHERE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     if console.is_draining() {
-        return Some("shutting down".to_owned());
+        return (GO_ELSEWHERE, "shutting down".to_owned());
+    }
+    if !console.has_begun() {
+        return (GO_ELSEWHERE, "starting".to_owned());
     }
     let pools = console.pools().all();
     if pools.is_empty() || pools.iter().any(|p| p.is_reachable()) {
-        return None;
+        return (StatusCode::OK, "ready".to_owned());
     }
     let outage = pools.first().and_then(|p| p.outage());
-    Some(outage.map_or_else(|| "no server".to_owned(), |o| o.message))
+    let outage = outage.map_or_else(|| "no server".to_owned(), |o| o.message);
+    let config = console.config();
+    match config
+        .http
+        .as_ref()
+        .is_some_and(|h| h.ready_without_servers)
+    {
+        true => (StatusCode::OK, format!("ready, without servers: {outage}")),
+        false => (GO_ELSEWHERE, outage),
+    }
 }

@@ -200,6 +200,7 @@ mod tests {
             password: password.map(Secret::from),
             admin_password: admin.map(Secret::from),
             names: Vec::new(),
+            ready_without_servers: false,
         }
     }
 

@@ -45,11 +45,12 @@ pub(super) async fn answer(
     pace: Arc<Pace>,
 ) -> Response<Body> {
     match request.uri().path() {
-        "/metrics" | "/healthz" | "/readyz" if !is_reading(request.method()) => {
+        "/metrics" | "/healthz" | "/startupz" | "/readyz" if !is_reading(request.method()) => {
             return only("GET, HEAD");
         }
         "/metrics" => return health::metrics(&site.console).await,
         "/healthz" => return text(StatusCode::OK, "ok\n"),
+        "/startupz" => return health::startup(&site.console),
         "/readyz" => return health::readiness(&site.console),
         _ => {}
     }

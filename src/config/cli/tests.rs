@@ -79,3 +79,11 @@ fn the_definition_is_sound() {
     use clap::CommandFactory;
     Cli::command().debug_assert();
 }
+
+#[test]
+fn health_is_asked_for_without_a_configuration() {
+    let cli = parse(&["health"]).unwrap();
+    let url = "http://127.0.0.1:9127/healthz".to_owned();
+    assert_eq!(cli.command, Some(Command::Health { url, timeout: 3 }));
+    assert!(parse(&["health", "--timeout", "0"]).is_err());
+}

@@ -10,4 +10,5 @@ pub(in crate::config) struct Http {
     pub password: Option<SecretSource>,
     pub admin_password: Option<SecretSource>,
     pub names: Option<List>,
+    pub ready_without_servers: Option<bool>,
 }

@@ -61,7 +61,7 @@ fn a_key_like_no_other_is_answered_with_all() {
     assert_eq!(
         wrong("[http]\ncolour = true"),
         [
-            "pgweir.toml:2: http.colour: unknown key; known here: listen, password, admin_password, names"
+            "pgweir.toml:2: http.colour: unknown key; known here: listen, password, admin_password, names, ready_without_servers"
         ]
     );
 }

@@ -141,3 +141,15 @@ fn a_peer_that_has_changed_is_named() {
     let changed = changes(&old, &new).applied;
     assert_eq!(changed, ["peers.2", "peers.3", "peers.4"]);
 }
+
+#[test]
+fn who_is_told_to_come_can_change_but_not_where_it_is_asked() {
+    let http = |text: &str| format!("{BASE}[http]\n{text}");
+    let old = parse(&http("")).expect("the text is right");
+    let new = http("listen = '127.0.0.1:1'\nready_without_servers = true\n");
+    let mut new = parse(&new).expect("the text is right");
+    keep_fixed(&old, &mut new);
+    let report = diff(&old, &new);
+    assert_eq!(report.applied, ["http.ready_without_servers"]);
+    assert_eq!(report.needs_restart, [""; 0]);
+}

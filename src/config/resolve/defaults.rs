@@ -159,6 +159,7 @@ pub(super) fn http() -> Http {
         password: None,
         admin_password: None,
         names: Vec::new(),
+        ready_without_servers: false,
     }
 }
 

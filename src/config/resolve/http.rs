@@ -29,6 +29,9 @@ impl Resolver<'_, '_> {
                 self.problems.add(&["http", "names"], problem);
             }
         }
+        if let Some(ready) = raw.ready_without_servers {
+            http.ready_without_servers = ready;
+        }
         http
     }
 
