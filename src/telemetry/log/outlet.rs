@@ -227,11 +227,10 @@ mod tests {
         let numbers: Vec<u64> = numbers.collect();
         assert!(numbers.is_sorted());
         assert_eq!(numbers.len() as u64 + before, 20_000);
-        let others: Vec<&str> = all.lines().filter(|l| !l.ends_with('x')).collect();
-        let lament = format!("lost {before}");
-        assert!(
-            others.contains(&"error") && others.contains(&&*lament),
-            "{others:?}"
-        );
+        assert!(all.lines().any(|l| l == "error"));
+        // The thread may have begun to write late, and told of some before it stood still.
+        let laments = all.lines().filter_map(|l| l.strip_prefix("lost "));
+        let lamented: u64 = laments.map(|n| n.parse::<u64>().unwrap()).sum();
+        assert_eq!(lamented, before);
     }
 }
