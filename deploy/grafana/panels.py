@@ -63,11 +63,11 @@ OVERVIEW = [
     ],
     [
         graph("Queries and transactions", "reqps", "By instance.", (rate("pgweir_queries_total", "instance"), "queries {{instance}}"), (rate("pgweir_transactions_total", "instance"), "transactions {{instance}}")),
-        graph("Errors of servers", "reqps", f"ErrorResponses, whatever they are: errors.json has their classes. {RUNBOOK}pgweirerrorbudgetburn", (rate("pgweir_errors_total", "instance"), "{{instance}}")),
+        graph("Errors of servers", "reqps", f"ErrorResponses, whatever they are: the dashboard of errors has their classes. {RUNBOOK}pgweirerrorbudgetburn", (rate("pgweir_errors_total", "instance"), "{{instance}}")),
     ],
     [
         graph("99 % take at most", "s", f"Waiting for a server connection, and the query once there is one. {RUNBOOK}pgweirwaitslow", (quantile(0.99, "pgweir_client_wait_seconds"), "wait"), (quantile(0.99, "pgweir_query_seconds"), "query"), (quantile(0.99, "pgweir_server_seconds"), "of it PostgreSQL and network")),
-        graph("Where time goes, per query", "s", "On average. What pgweir itself takes is in microseconds; if it is not, see capacity.json.", ("sum(rate(pgweir_server_seconds_sum{$POOL}[$__rate_interval])) / sum(rate(pgweir_server_seconds_count{$POOL}[$__rate_interval]))", "PostgreSQL and network"), ("sum(rate(pgweir_worker_busy_seconds_total{$INSTANCE}[$__rate_interval])) / sum(rate(pgweir_queries_total{$INSTANCE}[$__rate_interval]))", "pgweir, all pools")),
+        graph("Where time goes, per query", "s", "On average. What pgweir itself takes is in microseconds; if it is not, see the dashboard of capacity.", ("sum(rate(pgweir_server_seconds_sum{$POOL}[$__rate_interval])) / sum(rate(pgweir_server_seconds_count{$POOL}[$__rate_interval]))", "PostgreSQL and network"), ("sum(rate(pgweir_worker_busy_seconds_total{$INSTANCE}[$__rate_interval])) / sum(rate(pgweir_queries_total{$INSTANCE}[$__rate_interval]))", "pgweir, all pools")),
     ],
     [
         graph("Clients", "short", "By what they do.", ("sum by (state) (pgweir_clients{$INSTANCE})", "{{state}}"), stacked=True),
@@ -99,7 +99,7 @@ POOLS = [
     [
         graph("Server connections given out", "ops", "To clients.", (rate("pgweir_server_assignments_total", PAIR), NAME)),
         graph("Server connections closed instead of reused", "ops", "Old ones, and those that a client left in no good state. Many: PostgreSQL forks all the time.", (rate("pgweir_server_discards_total", PAIR), NAME)),
-        graph("Pinned", "ops", "Transactions after which a client kept its server connection: errors.json has the reasons.", (rate("pgweir_pins_total", PAIR), NAME)),
+        graph("Pinned", "ops", "Transactions after which a client kept its server connection: the dashboard of errors has them.", (rate("pgweir_pins_total", PAIR), NAME)),
     ],
     [
         graph("Traffic with servers", "Bps", "By pool.", (rate("pgweir_server_received_bytes_total", PAIR), NAME + " received"), (rate("pgweir_server_sent_bytes_total", PAIR), NAME + " sent")),
@@ -152,7 +152,7 @@ ERRORS = [
         graph("Pinned, by reason", "ops", "What clients did that keeps their server connection: docs/session-state.md.", (of_process("pgweir_pins_by_reason_total", "reason"), "{{reason}}")),
     ],
     [
-        graph("Logins at servers, by result", "ops", f"By host. {RUNBOOK}pgweirpooldown", (of_process("pgweir_server_logins_total", "host, port, result") + " > 0", "{{host}}:{{port}} {{result}}")),
+        graph("Logins at servers, by result", "ops", f"By host. {RUNBOOK}pgweirpooldown", (of_process("pgweir_server_logins_total", "host, port, result"), "{{host}}:{{port}} {{result}}")),
         graph("Circuit breakers", "short", f"0: the host is left alone after failures. {RUNBOOK}pgweirbreakeropen", ("min by (host, port) (pgweir_host_breaker_closed{$INSTANCE})", "{{host}}:{{port}}")),
         graph("Done once more, cancelled", "ops", "Retries by reason, and cancel requests by whom they were for.", (of_process("pgweir_retries_total", "reason"), "again: {{reason}}"), (of_process("pgweir_cancel_requests_total", "target"), "cancel: {{target}}")),
     ],

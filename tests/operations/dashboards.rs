@@ -208,6 +208,15 @@ impl Prometheus {
     }
 }
 
+/// Ends the load, also when the test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// All that the panels show, for as long as nobody says that it is over.
 fn load(weir: &Pgweir, over: &AtomicBool) {
     let going = || !over.load(Ordering::Relaxed);
@@ -273,6 +282,7 @@ fn every_panel_has_something_to_show() {
     let over = AtomicBool::new(false);
     let mut missing = Vec::new();
     std::thread::scope(|scope| {
+        let _until = Until(&over);
         scope.spawn(|| load(&weir, &over));
         // What is found is not asked for again; what is not there at first may come with the next scrapes.
         missing = queries();
@@ -302,7 +312,6 @@ fn every_panel_has_something_to_show() {
             let answer = prometheus.ask(&path, "match[]", metric);
             assert!(!list(&answer, "/data").is_empty(), "{label}");
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(missing.is_empty(), "nothing to show: {missing:#?}");
 }
