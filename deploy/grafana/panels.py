@@ -138,6 +138,11 @@ CACHE = [
         graph("Time to get an answer that was stored", "s", "On average: what a hit saves.", (f"{rate('pgweir_cache_fill_seconds_total', PAIR)} / {rate('pgweir_cache_stored_total', PAIR)}", NAME)),
         graph("Memory", "bytes", "Of the entries, and the most it may be.", ("sum by (instance) (pgweir_cache_size_bytes{$INSTANCE})", "{{instance}}"), ("sum by (instance) (pgweir_cache_max_size_bytes{$INSTANCE})", "{{instance}} at most")),
     ],
+    [
+        graph("Shared cache", "ops", "With [cache.shared] only: what it has done.", (of_process("pgweir_cache_shared_total", "what"), "{{what}}")),
+        graph("Writes of other instances are known up to", "s", f"With [cache.shared] only: this long ago. {RUNBOOK}pgweircacheshareddown", ("max by (instance) (pgweir_cache_shared_lag_seconds{$INSTANCE})", "{{instance}}")),
+        graph("Other instances are heard", "short", f"With [cache.shared] only; 0: they are not. {RUNBOOK}pgweircacheshareddown", ("min by (instance) (pgweir_cache_shared_up{$INSTANCE})", "{{instance}}")),
+    ],
 ]
 
 ERRORS = [
@@ -190,6 +195,7 @@ CAPACITY = [
         graph("Use of pools", "percentunit", "Server connections in use, of pool_size.", (f"{USED} / {SIZE}", NAME), limits=(0.8, 0.95)),
     ],
     [
+        graph("Roles of hosts", "short", f"What each was last found to be, by how many instances. {RUNBOOK}pgweirnoprimary", ("sum by (host, port, role) (pgweir_host_role{$INSTANCE}) > 0", "{{host}}:{{port}} {{role}}")),
         graph("Connections in the making", "short", "To each host.", ("sum by (host, port) (pgweir_host_connecting{$INSTANCE})", "{{host}}:{{port}}")),
         graph("File descriptors", "short", "Open.", ("sum by (instance) (process_open_fds{$INSTANCE})", "{{instance}}")),
         graph("Threads", "short", "Of the process.", ("sum by (instance) (process_threads{$INSTANCE})", "{{instance}}")),

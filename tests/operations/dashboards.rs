@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http::Http;
 use crate::support::certificates::Certificates;
 use crate::support::operate::*;
+use crate::support::redis::Redis;
 use crate::support::*;
 
 const DASHBOARDS: [&str; 5] = ["overview", "pools", "cache", "errors", "capacity"];
@@ -268,12 +269,14 @@ fn every_panel_has_something_to_show() {
         .query("create table t (n int primary key); insert into t values (1)");
     let scratch = Scratch::new("dashboards-certs");
     let certificates = Certificates::new(&scratch.0);
-    let http = Http(free_port());
+    let (http, redis) = (Http(free_port()), Redis::start());
     let general = format!(
         "query_timeout = '1s'\ndefault_pool_size = 3\n{}\n[client_tls]\nsslmode = 'prefer'\n\
          key_file = '{dir}/server.key'\ncert_file = '{dir}/server.crt'\n\
+         [cache.shared]\nurl = 'redis://127.0.0.1:{}'\n\
          [pools.postgres]\nhost = '127.0.0.1'\nport = {}\n[pools.postgres.cache]\nenabled = true\n",
         http.section(),
+        redis.port,
         pg.port,
         dir = certificates.0.display(),
     );
