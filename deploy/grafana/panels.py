@@ -108,6 +108,7 @@ POOLS = [
     ],
     [
         graph("Reads", "reqps", "Of pools with replicas: where reads went.", (rate("pgweir_reads_to_replicas_total"), "to replicas"), (rate("pgweir_reads_without_replica_total"), "no replica was there"), (rate("pgweir_reads_of_own_writes_total"), "had to see own writes"), (rate("pgweir_not_reads_total"), "not found to be reads")),
+        graph("Replicas are behind", "s", f"With replicas only. {RUNBOOK}pgweirreplicalag", ("max by (host, port) (pgweir_host_lag_seconds{$INSTANCE})", "{{host}}:{{port}}")),
         graph("LISTEN", "short", "Clients and channels of the pools' listening connections.", ("sum(pgweir_listen_clients{$POOL})", "clients"), ("sum(pgweir_listen_channels{$POOL})", "channels")),
         graph("Notifications", "ops", "Come from servers, and passed on to clients.", (rate("pgweir_notifications_received_total"), "received"), (rate("pgweir_notifications_passed_total"), "passed on")),
     ],
@@ -142,6 +143,11 @@ CACHE = [
         graph("Shared cache", "ops", "With [cache.shared] only: what it has done.", (of_process("pgweir_cache_shared_total", "what"), "{{what}}")),
         graph("Writes of other instances are known up to", "s", f"With [cache.shared] only: this long ago. {RUNBOOK}pgweircacheshareddown", ("max by (instance) (pgweir_cache_shared_lag_seconds{$INSTANCE})", "{{instance}}")),
         graph("Other instances are heard", "short", f"With [cache.shared] only; 0: they are not. {RUNBOOK}pgweircacheshareddown", ("min by (instance) (pgweir_cache_shared_up{$INSTANCE})", "{{instance}}")),
+    ],
+    [
+        graph("Writes made elsewhere are known up to", "s", f"With feeds only (invalidation): this long ago. {RUNBOOK}pgweircachefeedlost", ('max by (instance, database) (pgweir_cache_feed_lag_seconds{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
+        graph("Feeds are followed", "short", f"With feeds only; 0: it is not, and the cache is not asked. {RUNBOOK}pgweircachefeedlost", ('min by (instance, database) (pgweir_cache_feed_up{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
+        graph("What feeds tell of", "ops", "With feeds only: changes of tables, and how often a feed was lost.", ('sum by (database) (rate(pgweir_cache_feed_events_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} changes"), ('sum by (database) (rate(pgweir_cache_feed_losses_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} lost")),
     ],
 ]
 

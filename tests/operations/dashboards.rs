@@ -255,6 +255,7 @@ fn load(weir: &Pgweir, over: &AtomicBool) {
         scope.spawn(|| {
             while going() {
                 weir.client().query("select 1");
+                weir.connect("postgres", "replicated").query("select 1");
                 assert!(Wire::try_connect(weir.port, "nobody", "postgres").is_err());
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -265,8 +266,26 @@ fn load(weir: &Pgweir, over: &AtomicBool) {
 #[test]
 fn every_panel_has_something_to_show() {
     let pg = Postgres::start();
-    pg.client()
-        .query("create table t (n int primary key); insert into t values (1)");
+    let mut admin = pg.client();
+    let install = Command::new(env!("CARGO_BIN_EXE_pgweir"))
+        .args([
+            "cache",
+            "install-triggers",
+            "--schema",
+            "public",
+            "--table",
+            "t",
+        ])
+        .output()
+        .unwrap();
+    for sql in [
+        "create table t (n int primary key); insert into t values (1)",
+        &text(&install.stdout),
+    ] {
+        let answer = admin.query(sql);
+        assert_eq!(answer.code(), None, "{answer:?}");
+    }
+    let standby = pg.standby();
     let scratch = Scratch::new("dashboards-certs");
     let certificates = Certificates::new(&scratch.0);
     let (http, redis) = (Http(free_port()), Redis::start());
@@ -274,10 +293,14 @@ fn every_panel_has_something_to_show() {
         "query_timeout = '1s'\ndefault_pool_size = 3\n{}\n[client_tls]\nsslmode = 'prefer'\n\
          key_file = '{dir}/server.key'\ncert_file = '{dir}/server.crt'\n\
          [cache.shared]\nurl = 'redis://127.0.0.1:{}'\n\
-         [pools.postgres]\nhost = '127.0.0.1'\nport = {}\n[pools.postgres.cache]\nenabled = true\n",
+         [pools.postgres]\nhost = '127.0.0.1'\nport = {}\n[pools.postgres.cache]\nenabled = true\n\
+         invalidation = 'notify'\nfeed_user = 'postgres'\n[pools.replicated]\ndbname = 'postgres'\nreads = 'auto'\n\
+         probe_interval = '200ms'\nhosts = [{{ host = '127.0.0.1', port = {} }}, {{ host = '127.0.0.1', port = {} }}]\n",
         http.section(),
         redis.port,
         pg.port,
+        pg.port,
+        standby.port,
         dir = certificates.0.display(),
     );
     let weir = Pgweir::start(pg.port, &general);
