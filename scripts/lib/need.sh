@@ -91,7 +91,7 @@ need_pgbouncer() {
 }
 
 need_promtool() {
-    have promtool || without_starting_services need_debian "promtool judges the metrics; Prometheus is not started" prometheus
+    { have promtool && have prometheus; } || without_starting_services need_debian "promtool judges the metrics, and a test asks Prometheus; no service is started" prometheus
 }
 
 need_redis() {
@@ -204,6 +204,20 @@ need_otlp() {
     mkdir -p "$CACHE_DIR"
     python3 -m venv "$venv"
     "$PGWEIR_OTLP_PYTHON" -m pip install --quiet --disable-pip-version-check "opentelemetry-proto==1.45.2"
+}
+
+# Grafana's own package knows what a dashboard is. Its numbers begin with an epoch; 11.6.0 is Grafana's.
+need_grafana_types() {
+    local venv="$CACHE_DIR/python-grafana"
+    export PGWEIR_GRAFANA_PYTHON=$venv/bin/python
+    "$PGWEIR_GRAFANA_PYTHON" -c 'import grafana_foundation_sdk' 2>/dev/null && return 0
+    need_python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python package apart" python3-venv
+    say "installing grafana-foundation-sdk from PyPI in $venv (judges the dashboards)"
+    rm -rf "$venv"
+    mkdir -p "$CACHE_DIR"
+    python3 -m venv "$venv"
+    "$PGWEIR_GRAFANA_PYTHON" -m pip install --quiet --disable-pip-version-check "grafana-foundation-sdk==1769699379!11.6.0"
 }
 
 need_npm() {

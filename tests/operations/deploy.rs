@@ -146,14 +146,18 @@ for service in services.values():
     );
     assert!(mounted.lines().count() >= 4, "{mounted}");
     for source in mounted.lines() {
-        // Dashboards may come or go as a whole.
-        let dashboards = source.starts_with("../grafana/");
-        let there = folder.join(source).exists();
-        assert!(
-            there || dashboards && !folder.join("../grafana").exists(),
-            "{source}"
-        );
+        assert!(folder.join(source).exists(), "{source}");
     }
+    // Dashboards are looked for where they are mounted, and ask the Prometheus that is there.
+    let provisioning = "deploy/grafana/provisioning";
+    let compose = read("deploy/compose/docker-compose.yml");
+    let provider = read(&format!("{provisioning}/dashboards/pgweir.yml"));
+    let (_, path) = provider.split_once("path: ").unwrap();
+    assert!(compose.contains(&format!("/grafana/dashboards:{}:ro", path.trim())));
+    let source = read(&format!("{provisioning}/datasources/prometheus.yml"));
+    assert!(
+        source.contains("url: http://prometheus:9090\n") && compose.contains("\n  prometheus:\n")
+    );
     is_a_right_configuration(&folder.join("pgweir.toml"));
     let prometheus = read("deploy/compose/prometheus.yml");
     assert!(prometheus.contains("job_name: pgweir"));

@@ -6,6 +6,7 @@ mod support;
 mod abstract_sockets;
 mod alerts;
 mod console;
+mod dashboards;
 mod deploy;
 mod dns;
 mod exports;
