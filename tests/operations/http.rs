@@ -224,6 +224,7 @@ fn readiness_follows_the_server() {
     // Nobody listens there yet.
     let later = free_port();
     let (weir, http) = start(later, "server_login_retry = 0");
+    until("begun", || http.get("/startupz").0 == 200);
     assert_eq!(http.get("/readyz").0, 200, "nothing is known yet");
     assert_eq!(refusal(weir.port, "postgres", "postgres").0, "08006");
     until("not ready", || http.get("/readyz").0 == 503);

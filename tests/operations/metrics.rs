@@ -17,7 +17,7 @@ use crate::support::*;
 type Samples = BTreeMap<String, f64>;
 
 /// Metrics that [`everything_is_there`] has no occasion for: replicas, feeds, Redis.
-const ABSENT: [&str; 8] = [
+const ABSENT: [&str; 11] = [
     "pgweir_host_lag_seconds",
     "pgweir_cache_feed_up",
     "pgweir_cache_feed_lag_seconds",
@@ -26,6 +26,9 @@ const ABSENT: [&str; 8] = [
     "pgweir_cache_shared_up",
     "pgweir_cache_shared_lag_seconds",
     "pgweir_cache_shared_total",
+    "pgweir_error_reports_dropped_total",
+    "pgweir_traced_transactions_total",
+    "pgweir_traced_transactions_dropped_total",
 ];
 
 fn documented() -> Vec<String> {
