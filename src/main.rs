@@ -87,7 +87,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let logging = logging.map_err(anyhow::Error::msg)?;
     let result = app::run(config, Arc::clone(&logging), take_over);
     if let Err(error) = &result {
-        tracing::error!("{error:#}");
+        tracing::error!(target: errors::CONFIGURATION, "{error:#}");
     }
     logging.finish();
     result

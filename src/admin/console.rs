@@ -20,6 +20,7 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
+use crate::telemetry::errors::CONFIGURATION;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::Scrapes;
 use parking_lot::Mutex;
@@ -342,9 +343,9 @@ impl Console {
             Command::Reload => match self.actions.reload() {
                 Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
                 Err(error) => {
-                    tracing::error!("reload failed, nothing has changed: {error}");
+                    tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
                     self.journal
-                        .warn("reload", format!("reload failed: {error}"));
+                        .warn("reload", "reload failed: the log says why");
                     Answer::Error(
                         sqlstate::CONFIG_FILE_ERROR,
                         "RELOAD failed, see logs for additional details".into(),

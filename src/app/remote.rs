@@ -65,10 +65,7 @@ pub(in crate::app) fn reload_config(door: &Door, logging: &Logging) -> Result<Ve
     let reloaded = try_reload_config(door, logging);
     let events = &door.pools.shared().events;
     match &reloaded {
-        Ok(_) => {
-            events.reloads.count(Reload::Success);
-            events.note_configured();
-        }
+        Ok(_) => events.reloads.count(Reload::Success),
         Err(_) => events.reloads.count(Reload::Failure),
     }
     reloaded
@@ -107,6 +104,7 @@ pub(super) fn apply_config(
     door.limits.set_total(new.max_client_conn);
     door.users.forget();
     door.config.store(new);
+    door.pools.shared().events.note_configured();
     tracing::info!(applied = ?report.applied, "configuration reloaded");
     let keys = report.needs_restart.into_iter();
     let kept = keys.map(|key| {

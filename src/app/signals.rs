@@ -10,6 +10,7 @@ use super::{Order, reload_config};
 use crate::client::login::Door;
 use crate::pool::registry::Pools;
 use crate::pool::registry::pausing::{Hold, HoldError};
+use crate::telemetry::errors::CONFIGURATION;
 use crate::telemetry::log::Logging;
 
 /// What the process is sent from outside.
@@ -53,9 +54,9 @@ pub(super) async fn obey(
                 match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
                     Ok(Err(error)) => {
-                        tracing::error!("reload failed, nothing has changed: {error}");
+                        tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
                         let journal = door.console.journal();
-                        journal.warn("reload", format!("reload failed: {error}"));
+                        journal.warn("reload", "reload failed: the log says why");
                     }
                     Err(error) => tracing::error!(%error, "reload failed"),
                 }

@@ -21,6 +21,11 @@ pub struct Run {
     continues: bool,
 }
 
+/// Named portals whose statements are counted at a time; what else is executed is not.
+const PORTALS_MAX: usize = 64;
+/// Longest name of one, in bytes.
+const NAME_MAX: usize = 256;
+
 /// What a portal has in it.
 #[derive(Debug)]
 struct Bound {
@@ -87,9 +92,18 @@ impl Counting {
             self.unnamed = Some(bound);
             return;
         }
-        self.portals.retain(|(name, _)| **name != *portal);
-        if bound.entry.is_some() {
+        self.close(portal);
+        let is_kept = self.portals.len() < PORTALS_MAX && portal.len() <= NAME_MAX;
+        if bound.entry.is_some() && is_kept {
             self.portals.push((portal.into(), bound));
+        }
+    }
+
+    /// A portal is about to be closed.
+    pub fn close(&mut self, portal: &[u8]) {
+        match portal.is_empty() {
+            true => self.unnamed = None,
+            false => self.portals.retain(|(name, _)| **name != *portal),
         }
     }
 

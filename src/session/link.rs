@@ -262,6 +262,7 @@ impl Exchange {
     /// For the next client.
     pub fn clear(&mut self) {
         self.detach();
+        self.tally = Tally::default();
         self.error_classes.clear();
         self.up.clear();
         self.unread.clear();

@@ -45,6 +45,22 @@ impl Told {
         self.forget();
     }
 
+    /// A transaction begins on a connection that was kept. Its first request has been looked at by then, so what is
+    /// known of that stays.
+    pub fn begin_kept(&mut self, shown: Option<usize>, traced: bool) {
+        self.shown = shown;
+        self.traced = traced;
+        self.wait_micros = 0;
+        self.wait_taken = false;
+    }
+
+    /// A transaction is over: the next one on this connection has a trace of its own.
+    pub fn over(&mut self) {
+        self.parent = None;
+        self.hits = 0;
+        self.forget();
+    }
+
     /// How long the transaction waited for its server connection.
     pub fn transaction_wait(&self) -> u64 {
         self.wait_micros
@@ -89,7 +105,7 @@ impl Told {
         if self.traced && self.parent.is_none() {
             self.parent = sql::traceparent(text);
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if let (1, Some(shown)) = (self.count, self.shown) {
             let kept = shown.saturating_mul(SPARE).min(KEPT_MAX).min(text.len());
             self.text.extend_from_slice(&text[..kept]);

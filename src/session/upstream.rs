@@ -438,7 +438,8 @@ impl Link<'_> {
     fn on_close(&mut self, header: Header, body: Body) -> Result<(), ClientViolation> {
         let bytes = body.of(self.x.up.unscanned());
         match frontend::target(bytes).ok_or_else(|| malformed("Close"))? {
-            Target::Portal(_) => {
+            Target::Portal(name) => {
+                self.x.counting.close(name);
                 self.x.up.keep(header.total);
                 self.server.backlog.push(Expect::ClosePortal);
             }

@@ -212,6 +212,11 @@ pub fn catch_panics(reporter: Option<Arc<Reporter>>) {
     }));
 }
 
+/// The target of lines that may quote the configuration, in which there are passwords, names and addresses.
+pub const CONFIGURATION: &str = "pgweir::configuration";
+/// What is reported of them.
+const UNUSABLE: &str = "a start or a reload failed: the log says why";
+
 /// Reports what the log says as an error.
 pub struct Errors(pub Arc<Reporter>);
 
@@ -236,7 +241,10 @@ impl<S: Subscriber> Layer<S> for Errors {
                 .map(|(f, l)| format!("{f}:{l}")),
             ..Report::default()
         };
-        event.record(&mut Shown(&mut report));
+        match metadata.target() {
+            CONFIGURATION => report.message = Some(UNUSABLE.to_owned()),
+            _ => event.record(&mut Shown(&mut report)),
+        }
         reporter.report(report);
     }
 }

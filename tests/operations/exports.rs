@@ -73,9 +73,11 @@ fn errors_reach_sentry() {
     // It is an error unless it says something else.
     assert!(event["level"].is_null(), "{event}");
     assert_eq!(event["environment"], "test");
-    assert_eq!(event["logger"], "pgweir::app::signals");
+    assert_eq!(event["logger"], "pgweir::configuration");
     let message = event["message"].as_str().unwrap();
-    assert!(message.starts_with("reload failed") && message.contains("no_such_key"));
+    assert_eq!(message, "a start or a reload failed: the log says why");
+    // What is wrong with it may quote it.
+    assert!(!body.contains("no_such_key"));
     assert!(!body.contains("not told"));
     let shown = weir.console().query("SHOW CONFIG").rows();
     let dsn = shown.iter().find(|row| row[0] == "sentry_dsn").unwrap();

@@ -29,6 +29,25 @@ fn objects(weir: &Pgweir, message: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_takes_long_on_a_kept_connection_is_told_as_well() {
+    let pg = Postgres::start();
+    let lines = "pool_mode = \"session\"\n[log]\nstyle = \"json\"\nslow_query = \"100ms\"";
+    let weir = Pgweir::start(pg.port, lines);
+    let mut client = weir.client();
+    client.query("select 1");
+    client.query("select pg_sleep(0.2)");
+    client.query("begin; select 2; commit");
+    client.query("select 3, pg_sleep(0.2)");
+    wait_until("two lines", || objects(&weir, "slow query").len() == 2);
+    let slow = objects(&weir, "slow query");
+    assert!(slow[0].contains(r#""select pg_sleep(?)""#), "{slow:#?}");
+    assert!(
+        slow[1].contains(r#""select ?, pg_sleep(?)""#),
+        "{slow:#?}"
+    );
+}
+
+#[test]
 fn objects_say_who_it_was_and_what_took_long() {
     let pg = Postgres::start();
     let lines = "default_pool_size = 1\n[log]\nstyle = \"json\"\nslow_query = \"300ms\"";

@@ -427,7 +427,7 @@ impl ClientTask {
                 // The next transaction on a connection that was kept.
                 active.began = Some(now.micros);
                 active.settings = Some(self.pool.settings_now());
-                told::begins(active, &self.context, 0);
+                told::begins_kept(active, &self.context);
             }
         }
         let server = self.info.server();

@@ -25,6 +25,17 @@ pub(super) fn begins(active: &mut Active, context: &Surroundings, waited: u64) {
     }
 }
 
+/// A transaction has begun on a connection that was kept.
+#[inline]
+pub(super) fn begins_kept(active: &mut Active, context: &Surroundings) {
+    let Some(settings) = active.settings.as_deref() else {
+        return;
+    };
+    let log = settings.log;
+    let shown = (!log.slow_query.is_zero()).then_some(log.statement_length);
+    active.x.told.begin_kept(shown, context.tracer.is_some());
+}
+
 /// A statement that began at `began` ([`Now::micros`]) is answered.
 #[inline]
 pub(super) fn statement_over(active: &mut Active, info: &ClientInfo, began: u64, now: Now) {
@@ -78,6 +89,7 @@ pub(super) fn transaction_over(
 ) {
     if let Some(tracer) = &context.tracer {
         record(tracer, active, info, began, now);
+        active.x.told.over();
     }
 }
 
