@@ -41,10 +41,7 @@ fn what_takes_long_on_a_kept_connection_is_told_as_well() {
     wait_until("two lines", || objects(&weir, "slow query").len() == 2);
     let slow = objects(&weir, "slow query");
     assert!(slow[0].contains(r#""select pg_sleep(?)""#), "{slow:#?}");
-    assert!(
-        slow[1].contains(r#""select ?, pg_sleep(?)""#),
-        "{slow:#?}"
-    );
+    assert!(slow[1].contains(r#""select ?, pg_sleep(?)""#), "{slow:#?}");
 }
 
 #[test]
