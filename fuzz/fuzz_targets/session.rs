@@ -12,6 +12,8 @@ use pgweir::session::reported::Reported;
 use pgweir::session::server::ServerState;
 use pgweir::session::settings::Settings;
 use pgweir::session::statement::Registry;
+use pgweir::statement_stats::{Owner, Statements};
+use pgweir::worker::Home;
 
 fn feed(lane: &mut Lane, bytes: &[u8]) {
     let n = lane.space().len().min(bytes.len());
@@ -32,6 +34,8 @@ fuzz_target!(|data: &[u8]| {
     let mut server = ServerState::new(reported, 2);
     let mut x = Exchange::new(256, 256);
     let registry = Registry::default();
+    let (statements, owner) = (Statements::new(1), Owner::new(&"app".into(), &"app".into()));
+    statements.set_most(8);
     let rules = Rules {
         registry: &registry,
         session_state: match data.first() {
@@ -42,6 +46,7 @@ fuzz_target!(|data: &[u8]| {
         cache: None,
         max_packet_size: 4096,
         no_simple_queries: data.first() == Some(&2),
+        counted: statements.counted(Home::Worker(0), &owner),
     };
     let mut rest = data;
     let mut attached = false;
