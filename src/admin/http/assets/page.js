@@ -220,7 +220,7 @@ const clients = new Table(find("clients-table"), {
     { name: "since", title: "For", number: true, cell: (td, c) => setText(td, millis(c.state_ms)) },
     text("address", "Address", (c) => c.address, { wide: true, unsorted: true }),
     text("tls", "TLS", (c) => (c.tls ? "yes" : "no"), { wide: true, unsorted: true }),
-    { name: "connected", title: "Connected for", number: true, wide: true, cell: (td, c) => setText(td, span(Math.max(0, (lastRow.at - c.connected) / 1000))) },
+    { name: "connected", title: "Connected for", number: true, wide: true, cell: (td, c) => setText(td, span(Math.max(0, ((lastRow?.at ?? Date.now()) - c.connected) / 1000))) },
   ],
 });
 
