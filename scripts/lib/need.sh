@@ -159,18 +159,23 @@ need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellc
 need_openssl() { have openssl || need_debian "certificates for TLS, and what its cipher lists mean" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }
 
+# new_venv DIR WHAT WHY: an empty Python environment for WHAT.
+new_venv() {
+    need_python3
+    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install Python packages apart" python3-venv
+    say "installing $2 in $1 ($3)"
+    rm -rf "$1"
+    mkdir -p "$CACHE_DIR"
+    python3 -m venv "$1"
+}
+
 # Sets PYTHON to an interpreter with psycopg and asyncpg.
 need_python() {
     local venv="$CACHE_DIR/python-psycopg$PSYCOPG_VERSION-asyncpg$ASYNCPG_VERSION"
     PYTHON=$venv/bin/python
     # Asks the interpreter and not a marker: the Python below it may have gone since.
     "$PYTHON" -c 'import psycopg, asyncpg' 2>/dev/null && return 0
-    need_python3
-    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python drivers apart" python3-venv
-    say "installing psycopg $PSYCOPG_VERSION and asyncpg $ASYNCPG_VERSION in $venv (Python drivers under test)"
-    rm -rf "$venv"
-    mkdir -p "$CACHE_DIR"
-    python3 -m venv "$venv"
+    new_venv "$venv" "psycopg $PSYCOPG_VERSION and asyncpg $ASYNCPG_VERSION" "Python drivers under test"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check \
         "psycopg[binary]==$PSYCOPG_VERSION" "asyncpg==$ASYNCPG_VERSION"
 }
@@ -179,12 +184,7 @@ need_python() {
 need_pgbouncer_tools() {
     local venv="$CACHE_DIR/python-pgbouncer-tools"
     "$venv/bin/python" -c 'import prometheus_pgbouncer_exporter, pgbouncer' 2>/dev/null && return 0
-    need_python3
-    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python tools apart" python3-venv
-    say "installing prometheus-pgbouncer-exporter and pgbouncer from PyPI in $venv (tools that must work with pgweir)"
-    rm -rf "$venv"
-    mkdir -p "$CACHE_DIR"
-    python3 -m venv "$venv"
+    new_venv "$venv" "prometheus-pgbouncer-exporter and pgbouncer from PyPI" "tools that must work with pgweir"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "psycopg2-binary==2.9.13" \
         "prometheus_client==0.26.0" "python-json-logger==4.2.0" "PyYAML==6.0.3" "fixtures==4.3.2" "testtools==2.9.1"
     # The exporter pins a psycopg2 that would have to be compiled.
@@ -197,12 +197,7 @@ need_otlp() {
     local venv="$CACHE_DIR/python-otlp"
     export PGWEIR_OTLP_PYTHON=$venv/bin/python
     "$PGWEIR_OTLP_PYTHON" -c 'import opentelemetry.proto.collector.trace.v1.trace_service_pb2' 2>/dev/null && return 0
-    need_python3
-    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python package apart" python3-venv
-    say "installing opentelemetry-proto from PyPI in $venv (what receives traces in tests)"
-    rm -rf "$venv"
-    mkdir -p "$CACHE_DIR"
-    python3 -m venv "$venv"
+    new_venv "$venv" "opentelemetry-proto from PyPI" "what receives traces in tests"
     "$PGWEIR_OTLP_PYTHON" -m pip install --quiet --disable-pip-version-check "opentelemetry-proto==1.45.2"
 }
 
@@ -211,12 +206,7 @@ need_grafana_types() {
     local venv="$CACHE_DIR/python-grafana"
     export PGWEIR_GRAFANA_PYTHON=$venv/bin/python
     "$PGWEIR_GRAFANA_PYTHON" -c 'import grafana_foundation_sdk' 2>/dev/null && return 0
-    need_python3
-    python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian "to install the Python package apart" python3-venv
-    say "installing grafana-foundation-sdk from PyPI in $venv (judges the dashboards)"
-    rm -rf "$venv"
-    mkdir -p "$CACHE_DIR"
-    python3 -m venv "$venv"
+    new_venv "$venv" "grafana-foundation-sdk from PyPI" "judges the dashboards"
     "$PGWEIR_GRAFANA_PYTHON" -m pip install --quiet --disable-pip-version-check "grafana-foundation-sdk==1769699379!11.6.0"
 }
 

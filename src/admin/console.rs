@@ -20,7 +20,6 @@ use crate::pool::stats::{Shard, Totals};
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
-use crate::telemetry::errors::CONFIGURATION;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::Scrapes;
 use parking_lot::Mutex;
@@ -342,15 +341,10 @@ impl Console {
             Command::SetIgnored => Answer::Done("SET".into(), vec!["SET ignored".to_owned()]),
             Command::Reload => match self.actions.reload() {
                 Ok(warnings) => Answer::Done("RELOAD".into(), warnings),
-                Err(error) => {
-                    tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
-                    self.journal
-                        .warn("reload", "reload failed: the log says why");
-                    Answer::Error(
-                        sqlstate::CONFIG_FILE_ERROR,
-                        "RELOAD failed, see logs for additional details".into(),
-                    )
-                }
+                Err(_) => Answer::Error(
+                    sqlstate::CONFIG_FILE_ERROR,
+                    "RELOAD failed, see logs for additional details".into(),
+                ),
             },
             Command::Set(key, value) => match self.actions.set(&key, &value) {
                 Ok(()) => Answer::Done(format!("SET {key}={value}").into(), Vec::new()),

@@ -8,6 +8,7 @@ use super::{Order, Outward, tls_server};
 use crate::admin::console::{Actions, ShutdownMode, Untold};
 use crate::client::login::Door;
 use crate::config::{Config, reload};
+use crate::telemetry::errors::CONFIGURATION;
 use crate::telemetry::events::Reload;
 use crate::telemetry::log::Logging;
 
@@ -60,13 +61,19 @@ impl Actions for Remote {
     }
 }
 
-/// Reads the configuration again and applies what can change. Gives warnings.
+/// Reads the configuration again and applies what can change. Gives warnings; a failure is told to the log and to
+/// the page.
 pub(in crate::app) fn reload_config(door: &Door, logging: &Logging) -> Result<Vec<String>, String> {
     let reloaded = try_reload_config(door, logging);
     let events = &door.pools.shared().events;
     match &reloaded {
         Ok(_) => events.reloads.count(Reload::Success),
-        Err(_) => events.reloads.count(Reload::Failure),
+        Err(error) => {
+            events.reloads.count(Reload::Failure);
+            tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
+            let journal = door.console.journal();
+            journal.warn("reload", "reload failed: the log says why");
+        }
     }
     reloaded
 }

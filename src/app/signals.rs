@@ -10,7 +10,6 @@ use super::{Order, reload_config};
 use crate::client::login::Door;
 use crate::pool::registry::Pools;
 use crate::pool::registry::pausing::{Hold, HoldError};
-use crate::telemetry::errors::CONFIGURATION;
 use crate::telemetry::log::Logging;
 
 /// What the process is sent from outside.
@@ -49,15 +48,12 @@ pub(super) async fn obey(
                 if let Ok(now) = NotifyState::monotonic_usec_now() {
                     tell_systemd(&[NotifyState::Reloading, now]);
                 }
-                let (of, logging) = (Arc::clone(&door), Arc::clone(&logging));
-                let reload = move || reload_config(&of, &logging);
+                let (door, logging) = (Arc::clone(&door), Arc::clone(&logging));
+                let reload = move || reload_config(&door, &logging);
                 match tokio::task::spawn_blocking(reload).await {
                     Ok(Ok(warnings)) => warnings.iter().for_each(|w| tracing::warn!("{w}")),
-                    Ok(Err(error)) => {
-                        tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
-                        let journal = door.console.journal();
-                        journal.warn("reload", "reload failed: the log says why");
-                    }
+                    // It has been told.
+                    Ok(Err(_)) => {}
                     Err(error) => tracing::error!(%error, "reload failed"),
                 }
                 tell_systemd(&[NotifyState::Ready]);

@@ -411,14 +411,13 @@ impl ClientTask {
         };
         let shard = self.pool.shard(self.worker.home());
         shard.assignments.add(1);
+        let mut waited = 0;
         if let Some(since) = active.began.replace(now.micros) {
-            let waited = now.micros.saturating_sub(since);
+            waited = now.micros.saturating_sub(since);
             shard.times.wait.observe(waited);
             active.x.counting.waited = waited;
-            told::begins(active, &self.context, waited);
-        } else {
-            told::begins(active, &self.context, 0);
         }
+        told::begins(active, &self.context, waited);
         active.x.down.lend(|| self.worker.take_buffer());
         server.info.set_activity(Activity::Active, self.info.id);
         self.info

@@ -44,6 +44,13 @@ pub struct Startup {
     pub from_options: usize,
 }
 
+/// The `application_name` among parameters, as the server takes it: the last of that name, in whatever case.
+pub fn application_name(parameters: &[(String, String)]) -> Option<&str> {
+    let mut last = parameters.iter().rev();
+    let named = last.find(|(name, _)| name.eq_ignore_ascii_case("application_name"));
+    named.map(|(_, value)| value.as_str())
+}
+
 /// Whether a connection is to a WAL sender (PostgreSQL docs, "Streaming Replication Protocol").
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Replication {

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::net::stream::Tls;
 use crate::pool::Pool;
 use crate::protocol::sqlstate;
-use crate::protocol::startup::Replication;
+use crate::protocol::startup::{Replication, application_name};
 use crate::server::connect::Address;
 
 /// The client's parameters, as far as they count.
@@ -29,8 +29,7 @@ pub(super) fn asked_for(config: &Config, arrival: &Arrival) -> Vec<(String, Stri
         .collect();
     if rules.add_host {
         let is_name = |name: &str| name.eq_ignore_ascii_case("application_name");
-        let before = parameters.iter().rfind(|(name, _)| is_name(name));
-        let before = before.map_or("app", |(_, value)| value).to_owned();
+        let before = application_name(&parameters).unwrap_or("app").to_owned();
         let peer = match &arrival.peer {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(_) => "unix".to_owned(),
@@ -58,15 +57,13 @@ pub(super) fn console_user(config: &Config, user: &str) -> Result<ConsoleUser, R
 /// What the console shows of who is there.
 pub(super) fn operator(arrival: &Arrival, tls: Tls) -> ClientInfo {
     let startup = &arrival.startup;
-    let parameters = startup.parameters.iter().rev();
-    let mut names = parameters.filter(|(n, _)| n.eq_ignore_ascii_case("application_name"));
     ClientInfo::new(ClientIdentity {
         id: arrival.id,
         // Nothing can be cancelled there.
         key: CancelKey::new(0, [0; 32], 4, None),
         database: "pgbouncer".into(),
         user: startup.user.as_str().into(),
-        application_name: names.next().map(|(_, v)| v.as_str().into()),
+        application_name: application_name(&startup.parameters).map(Into::into),
         peer: arrival.peer.clone(),
         local: arrival.local.clone(),
         tls,
@@ -82,10 +79,7 @@ pub(super) fn enter(
     tls: Tls,
 ) -> Result<Arc<ClientInfo>, Refusal> {
     let startup = &arrival.startup;
-    let name = parameters.iter().rev();
-    let name = name
-        .clone()
-        .find(|(n, _)| n.eq_ignore_ascii_case("application_name"));
+    let name = application_name(parameters);
     let identity = |key| ClientIdentity {
         id: arrival.id,
         key,
@@ -96,7 +90,7 @@ pub(super) fn enter(
         } else {
             startup.user.as_str().into()
         },
-        application_name: name.map(|(_, v)| v.as_str().into()),
+        application_name: name.map(Into::into),
         peer: arrival.peer.clone(),
         local: arrival.local.clone(),
         tls,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Arrival, Refusal};
 use crate::config::Log;
-use crate::protocol::startup::Replication;
+use crate::protocol::startup::{Replication, application_name};
 use crate::server::connect::Address;
 
 /// Who logs in, as it says itself.
@@ -20,14 +20,13 @@ pub(super) struct Whom {
 impl Whom {
     pub fn of(arrival: &Arrival) -> Whom {
         let startup = &arrival.startup;
-        let parameters = startup.parameters.iter().rev();
-        let mut names = parameters.filter(|(n, _)| n.eq_ignore_ascii_case("application_name"));
+        let application = application_name(&startup.parameters);
         Whom {
             id: arrival.id,
             peer: arrival.peer.clone(),
             database: startup.database.clone(),
             user: startup.user.clone(),
-            application: names.next().map_or_else(String::new, |(_, v)| v.clone()),
+            application: application.unwrap_or_default().to_owned(),
             replication: startup.replication,
         }
     }

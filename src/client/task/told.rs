@@ -14,13 +14,8 @@ use crate::telemetry::traces::{Server, Tracer, Transaction};
 /// A transaction begins, behind a wait for its server connection.
 #[inline]
 pub(super) fn begins(active: &mut Active, context: &Surroundings, waited: u64) {
-    let Some(settings) = active.settings.as_deref() else {
-        return;
-    };
-    let log = settings.log;
-    let traced = context.tracer.is_some();
-    if traced || !log.slow_query.is_zero() {
-        let shown = (!log.slow_query.is_zero()).then_some(log.statement_length);
+    let (shown, traced) = wanted(active, context);
+    if traced || shown.is_some() {
         active.x.told.begin(shown, traced, waited);
     }
 }
@@ -28,12 +23,17 @@ pub(super) fn begins(active: &mut Active, context: &Surroundings, waited: u64) {
 /// A transaction has begun on a connection that was kept.
 #[inline]
 pub(super) fn begins_kept(active: &mut Active, context: &Surroundings) {
-    let Some(settings) = active.settings.as_deref() else {
-        return;
-    };
-    let log = settings.log;
-    let shown = (!log.slow_query.is_zero()).then_some(log.statement_length);
-    active.x.told.begin_kept(shown, context.tracer.is_some());
+    let (shown, traced) = wanted(active, context);
+    active.x.told.begin_kept(shown, traced);
+}
+
+/// How much of a statement the log may show, if it wants to, and whether the transaction may be traced.
+#[inline]
+fn wanted(active: &Active, context: &Surroundings) -> (Option<usize>, bool) {
+    let log = active.settings.as_deref().map(|settings| settings.log);
+    let slow = log.filter(|log| !log.slow_query.is_zero());
+    let traced = log.is_some() && context.tracer.is_some();
+    (slow.map(|log| log.statement_length), traced)
 }
 
 /// A statement that began at `began` ([`Now::micros`]) is answered.
@@ -93,9 +93,9 @@ pub(super) fn transaction_over(
     }
 }
 
-fn record(tracer: &Tracer, active: &mut Active, info: &Arc<ClientInfo>, began: u64, now: Now) {
-    let told = &mut active.x.told;
-    let (parent, hits) = (told.parent.take(), std::mem::take(&mut told.hits));
+fn record(tracer: &Tracer, active: &Active, info: &Arc<ClientInfo>, began: u64, now: Now) {
+    let told = &active.x.told;
+    let (parent, hits) = (told.parent, told.hits);
     let waited = told.transaction_wait();
     if tracer.samples(parent, info.id, now.micros) {
         tracer.record(Transaction {
