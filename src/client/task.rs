@@ -228,7 +228,7 @@ impl ClientTask {
     }
 
     /// Why an idle client must go, if it must.
-    fn idle_request(&mut self) -> Option<End> {
+    fn idle_request(&mut self, now: Now) -> Option<End> {
         // There is nothing to cancel, and no server connection.
         self.info.take(Control::Cancel);
         self.info.take(Control::Vacate);
@@ -242,7 +242,7 @@ impl ClientTask {
         if let Some(end) = self.detached_deafness() {
             return Some(end);
         }
-        let expired = self.info.take(Control::Deadline);
+        let expired = self.is_expired(now);
         if expired {
             self.note_timeout(Timeout::ClientIdle);
         }
@@ -258,7 +258,7 @@ impl ClientTask {
     /// Answers what needs no server connection, and looks for one when something does.
     fn step_detached(&mut self, cx: &mut Context<'_>, now: Now) -> Step {
         if self.info.has_request()
-            && let Some(end) = self.idle_request()
+            && let Some(end) = self.idle_request(now)
         {
             return Step::end(end);
         }
@@ -369,7 +369,7 @@ impl ClientTask {
         self.info.take(Control::Vacate);
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
-        let expired = self.info.take(Control::Deadline);
+        let expired = self.is_expired(now);
         if !(killed || cancelled || expired) {
             return None;
         }

@@ -401,7 +401,14 @@ impl Link<'_> {
         let done = self.server.backlog.pop();
         match done {
             Some(Expect::Replay) => {
-                self.x.hold &= matches!(self.server.head(), Some(Expect::Replay));
+                let more = matches!(self.server.head(), Some(Expect::Replay));
+                let asked = || {
+                    self.server
+                        .backlog
+                        .iter()
+                        .any(|e| matches!(e, Expect::Shape(_)))
+                };
+                self.x.hold &= more || asked();
                 self.x.down.skip(total);
                 self.tell_parameters();
             }
@@ -432,6 +439,7 @@ impl Link<'_> {
 
     fn end_of_exchange(&mut self, status: u8) {
         self.x.tally.queries += 1;
+        self.x.told.is_answered();
         self.x.prepare_error = None;
         if self.x.locals_over || status == b'I' {
             self.x.locals.clear();

@@ -21,6 +21,7 @@ use crate::protocol::frame::{HEADER, Header};
 use crate::protocol::frontend;
 use crate::protocol::sqlstate;
 use crate::sql::{self, Class, Effect};
+use crate::statement_stats::normal::LONGEST;
 
 /// Run where nothing is to be done: it fails in a failed transaction, as any statement does, and is
 /// allowed everywhere else.
@@ -40,10 +41,19 @@ struct Renamed {
 impl Link<'_> {
     pub(super) fn on_query(&mut self, header: Header) -> Result<bool, ClientViolation> {
         if header.total > QUERY_MAX {
+            if self.x.up.unscanned().len() < HEADER + LONGEST {
+                // So much of it is looked at, however it is cut.
+                self.x.up.reserve(HEADER + LONGEST);
+                return Ok(false);
+            }
             self.x.probe = true;
             self.x.settings_unknown = true;
             self.note_anything();
-            let run = self.run_of_text(&self.x.up.unscanned()[HEADER..]);
+            let beginning = &self.x.up.unscanned()[HEADER..HEADER + LONGEST];
+            let strings = self.server.reported.standard_conforming_strings();
+            self.x.told.text(beginning, strings);
+            self.x.told.is_sent();
+            let run = self.run_of_text(beginning);
             self.server.backlog.push(Expect::Query(None, run));
             self.x.up.keep(header.total);
             return Ok(true);
@@ -57,10 +67,11 @@ impl Link<'_> {
         let body = &self.x.up.unscanned()[HEADER..header.total];
         let text = frontend::query_text(body).ok_or_else(|| malformed("Query"))?;
         let strings = self.server.reported.standard_conforming_strings();
-        self.x.told.text(text, strings);
         // The unnamed statement does not survive a simple query.
         match sql::classify(text, strings) {
             Class::Plain => {
+                self.x.told.text(text, strings);
+                self.x.told.is_sent();
                 let run = self.run_of_text(text);
                 self.note_query(judged);
                 self.server.unnamed = 0;
@@ -76,6 +87,8 @@ impl Link<'_> {
                     self.server.backlog.unsettle();
                     return Ok(true);
                 }
+                self.x.told.text(text, strings);
+                self.x.told.is_sent();
                 let text = text.to_vec();
                 self.admit(text.len())?;
                 self.note_query(judged);

@@ -138,6 +138,7 @@ impl Link<'_> {
         }
         let bytes = std::mem::take(&mut self.x.group.bytes);
         self.x.up.unread(&bytes);
+        self.x.told.is_sent_again();
         // A second failure of the same kind is the client's to see.
         self.x.group.retried = true;
     }
@@ -164,6 +165,7 @@ impl Link<'_> {
             }
             b'F' => {
                 self.note_anything();
+                self.x.told.is_sent();
                 self.server.backlog.push(Expect::Function);
                 self.x.up.keep(header.total);
             }
@@ -251,6 +253,7 @@ impl Link<'_> {
             return;
         }
         self.server.skipping = false;
+        self.x.told.is_sent();
         self.server.backlog.push(Expect::Sync);
     }
 

@@ -50,8 +50,9 @@ impl Text<'_> {
     }
 }
 
-/// See [`super`].
+/// See [`super`]. Each worker's is on cache lines of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Recorder {
     common: Arc<Common>,
     /// For the worker alone.

@@ -173,17 +173,7 @@ impl Reporter {
 
     /// Before the process ends: waits for what is under way, but not longer than that.
     pub fn finish(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let (done, is_done) = std::sync::mpsc::sync_channel(1);
-        let mut job = Job::Flush(done);
-        while let Err(mpsc::error::TrySendError::Full(again)) = self.queue.jobs.try_send(job) {
-            if Instant::now() >= until {
-                return;
-            }
-            job = again;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = is_done.recv_timeout(until.saturating_duration_since(Instant::now()));
+        post::drain(&self.queue.jobs, Job::Flush, limit);
     }
 
     /// For metrics.

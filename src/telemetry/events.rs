@@ -136,8 +136,9 @@ labels! {
     }
 }
 
-/// What happens where clients are served.
+/// What happens where clients are served: on cache lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Here {
     pub errors: Counts<Class>,
     pub timeouts: Counts<Timeout>,

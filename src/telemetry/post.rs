@@ -4,7 +4,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_rustls::TlsConnector;
 
 /// For one request, from looking up the host to the end of the answer.
@@ -138,6 +141,26 @@ fn connector() -> Result<TlsConnector, PostError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Before the process ends: waits for what is queued, but not longer than `limit`. `flush` makes the job that is
+/// answered when everything before it is done.
+pub(super) fn drain<J>(
+    queue: &mpsc::Sender<J>,
+    flush: impl FnOnce(SyncSender<()>) -> J,
+    limit: Duration,
+) {
+    let until = Instant::now() + limit;
+    let (done, is_done) = std::sync::mpsc::sync_channel(1);
+    let mut job = flush(done);
+    while let Err(TrySendError::Full(again)) = queue.try_send(job) {
+        if Instant::now() >= until {
+            return;
+        }
+        job = again;
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = is_done.recv_timeout(until.saturating_duration_since(Instant::now()));
 }
 
 /// Runs it on a thread of its own.

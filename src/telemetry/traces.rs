@@ -147,10 +147,7 @@ impl Tracer {
 
     /// Before the process ends: waits for what is queued, but not longer than that.
     pub fn finish(&self, limit: Duration) {
-        let (done, is_done) = std::sync::mpsc::sync_channel(1);
-        if self.queue.try_send(Job::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(limit);
-        }
+        post::drain(&self.queue, Job::Flush, limit);
     }
 
     /// For metrics.

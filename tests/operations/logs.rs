@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::crowd::Crowd;
 use crate::support::login::{psql, wait_until};
-use crate::support::{Pgweir, Postgres, Scratch, Wire, execute, parse, sync};
+use crate::support::{Pgweir, Postgres, Scratch, Wire, bind, execute, parse, query, sync};
 
 /// What Python reads of a log of objects: that many lines, and those with this message, field by field.
 fn objects(weir: &Pgweir, message: &str) -> Vec<String> {
@@ -42,6 +42,46 @@ fn what_takes_long_on_a_kept_connection_is_told_as_well() {
     let slow = objects(&weir, "slow query");
     assert!(slow[0].contains(r#""select pg_sleep(?)""#), "{slow:#?}");
     assert!(slow[1].contains(r#""select ?, pg_sleep(?)""#), "{slow:#?}");
+}
+
+/// Statements sent ahead have a line each, with their own texts; so has one that never ends.
+#[test]
+fn what_is_sent_ahead_and_what_times_out_is_told_by_its_own_text() {
+    let pg = Postgres::start();
+    let lines = "query_timeout = \"1s\"\n[log]\nstyle = \"json\"\nslow_query = \"100ms\"";
+    let weir = Pgweir::start(pg.port, lines);
+    let mut client = weir.client();
+    let ahead = ["first", "second", "third"].map(|name| {
+        let text = format!("select {name}, pg_sleep(0.3) from (values (1)) x({name})");
+        [parse("", &text), bind(""), execute(), sync()].concat()
+    });
+    let quick = query("select 'quick'");
+    client
+        .send(&[&ahead[0][..], &ahead[1], &quick, &ahead[2]].concat())
+        .unwrap();
+    for _ in 0..4 {
+        assert_eq!(client.answer().code(), None);
+    }
+    // It does not listen to the cancel request, so the connection is taken away.
+    let deaf = "do $$ begin perform pg_sleep(20); exception when query_canceled then perform pg_sleep(20); end $$";
+    assert!(client.query(deaf).code().is_some());
+    wait_until("the last line", || objects(&weir, "slow query").len() >= 4);
+    let slow = objects(&weir, "slow query");
+    let expected = [
+        ("select first", true),
+        ("select second", true),
+        ("select third", true),
+        ("do ?", false),
+    ];
+    assert_eq!(slow.len(), expected.len(), "{slow:#?}");
+    for (line, (text, answered)) in slow.iter().zip(expected) {
+        let statement = format!("\"statement\": \"{text}");
+        assert!(line.contains(&statement), "{line}");
+        assert!(
+            line.contains(&format!("\"answered\": {answered}")),
+            "{line}"
+        );
+    }
 }
 
 #[test]

@@ -123,6 +123,34 @@ fn a_server_that_hangs_for_long_is_given_up() {
     at_rest(&weir, &pg);
 }
 
+/// Its wait is over just when there is no connection to be had either: that is one error, and the client stays.
+#[test]
+fn a_wait_that_ends_for_two_reasons_at_once() {
+    let pg = Postgres::start();
+    let lines = "default_pool_size = 4\nquery_timeout = 1\ncancel_wait_timeout = 1\n\
+                 query_wait_timeout = 1\nserver_connect_timeout = 1\nserver_login_retry = 1";
+    let weir = Pgweir::start(pg.port, lines);
+    let crowd = Crowd::gather(weir.port, 40);
+    for _ in 0..rounds() {
+        pg.freeze();
+        thread::sleep(Duration::from_millis(2500));
+        // When it goes on, the time of both is over.
+        for _ in 0..3 {
+            weir.freeze_for(Duration::from_millis(1500));
+            thread::sleep(Duration::from_millis(300));
+        }
+        pg.thaw();
+        crowd.all_are_served();
+    }
+    let seen = crowd.leave();
+    seen.only(&["57014", "53300", "08006"]);
+    assert!(
+        seen.errors.contains_key("53300") && seen.errors.contains_key("08006"),
+        "{seen:?}"
+    );
+    at_rest(&weir, &pg);
+}
+
 /// The sessions are ended again and again: an error for who was using one, and nothing else.
 #[test]
 fn sessions_that_are_ended_in_a_loop() {

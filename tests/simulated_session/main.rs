@@ -7,6 +7,7 @@
 //! `PGWEIR_SEEDS=n` plays more than the usual number.
 
 mod backend;
+mod reshaped;
 mod script;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -38,15 +38,15 @@ fn query(text: &str) -> Vec<u8> {
     message(b'Q', format!("{text}\0").as_bytes())
 }
 
-fn parse(name: &str, text: &str) -> Vec<u8> {
+pub fn parse(name: &str, text: &str) -> Vec<u8> {
     message(b'P', format!("{name}\0{text}\0\0\0").as_bytes())
 }
 
-fn bind(name: &str) -> Vec<u8> {
+pub fn bind(name: &str) -> Vec<u8> {
     message(b'B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes())
 }
 
-fn execute() -> Vec<u8> {
+pub fn execute() -> Vec<u8> {
     message(b'E', b"\0\0\0\0\0")
 }
 
@@ -58,7 +58,7 @@ fn close(name: &str) -> Vec<u8> {
     message(b'C', format!("S{name}\0").as_bytes())
 }
 
-fn sync() -> Vec<u8> {
+pub fn sync() -> Vec<u8> {
     message(b'S', b"")
 }
 

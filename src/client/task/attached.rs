@@ -323,6 +323,7 @@ impl ClientTask {
         self.note_write();
         self.count_lost(now);
         let active = self.active.as_mut()?;
+        told::statement_cut_off(active, &self.info, now);
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
         active.fill = None;
@@ -371,7 +372,7 @@ impl ClientTask {
         {
             return Some(step);
         }
-        if self.info.take(Control::Deadline) {
+        if self.is_expired(now) {
             return self.deadline_passed(now);
         }
         None

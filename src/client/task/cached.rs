@@ -342,7 +342,7 @@ impl ClientTask {
     pub(super) fn joined_request(&mut self, now: Now) -> Option<Step> {
         let killed = self.info.is_requested(Control::Kill);
         let cancelled = self.info.take(Control::Cancel);
-        let expired = self.info.take(Control::Deadline);
+        let expired = self.is_expired(now);
         if !(killed || cancelled || expired) {
             return None;
         }

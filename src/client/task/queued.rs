@@ -123,7 +123,7 @@ impl ClientTask {
             self.refuse(sqlstate::QUERY_CANCELED, text);
             return Step::Again;
         }
-        if self.info.take(Control::Deadline) && now.millis() >= self.info.deadline() {
+        if self.is_expired(now) {
             self.set_detached(now);
             return Step::Again;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::abandon::Fate;
 use super::{ClientTask, End, Phase, Step};
-use crate::client::info::{NEVER, Now, State};
+use crate::client::info::{Control, NEVER, Now, State};
 use crate::config::Timeouts;
 use crate::pool::recycle::Work;
 use crate::protocol::encode;
@@ -140,13 +140,15 @@ impl ClientTask {
         }
     }
 
-    /// The sweep has found the deadline passed, while the client has a server connection.
+    /// The sweep has found the deadline passed. What it has found may be the deadline of what the client did before,
+    /// which has been moved meanwhile; if it has not, the sweep will say so again.
+    pub(super) fn is_expired(&self, now: Now) -> bool {
+        self.info.take(Control::Deadline) && now.millis() >= self.info.deadline()
+    }
+
+    /// The deadline has passed while the client has a server connection.
     pub(super) fn deadline_passed(&mut self, now: Now) -> Option<Step> {
         let millis = now.millis();
-        if millis < self.info.deadline() {
-            // It was moved meanwhile.
-            return None;
-        }
         let active = self.active.as_mut()?;
         let Phase::Attached(server) = &active.phase else {
             return None;

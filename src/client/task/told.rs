@@ -36,9 +36,28 @@ fn wanted(active: &Active, context: &Surroundings) -> (Option<usize>, bool) {
     (slow.map(|log| log.statement_length), traced)
 }
 
+/// How a statement ends.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    Answered,
+    /// Its server connection is given up, or its client is gone.
+    CutOff,
+}
+
 /// A statement that began at `began` ([`Now::micros`]) is answered.
-#[inline]
 pub(super) fn statement_over(active: &mut Active, info: &ClientInfo, began: u64, now: Now) {
+    ends(active, info, began, now, Ends::Answered);
+}
+
+/// A statement that may be under way will not be answered by the server.
+pub(super) fn statement_cut_off(active: &mut Active, info: &ClientInfo, now: Now) {
+    if let Some(began) = active.statement_began {
+        ends(active, info, began, now, Ends::CutOff);
+    }
+}
+
+#[inline]
+fn ends(active: &mut Active, info: &ClientInfo, began: u64, now: Now, how: Ends) {
     let Some(settings) = active.settings.as_deref() else {
         return;
     };
@@ -49,13 +68,13 @@ pub(super) fn statement_over(active: &mut Active, info: &ClientInfo, began: u64,
     let served = now.micros.saturating_sub(began);
     let waited = active.x.told.take_wait();
     if u128::from(served + waited) >= limit.as_micros() {
-        say(active, info, waited, served);
+        say(active, info, waited, served, how);
     }
     active.x.told.forget();
 }
 
 #[cold]
-fn say(active: &Active, info: &ClientInfo, waited: u64, served: u64) {
+fn say(active: &Active, info: &ClientInfo, waited: u64, served: u64, how: Ends) {
     let (statement, others) = active.x.told.shown();
     let millis = |micros: u64| micros as f64 / 1000.0;
     log_client!(
@@ -66,6 +85,7 @@ fn say(active: &Active, info: &ClientInfo, waited: u64, served: u64) {
         wait_ms = millis(waited),
         server_ms = millis(served),
         others,
+        answered = matches!(how, Ends::Answered),
         statement,
         "slow query"
     );

@@ -20,12 +20,22 @@ const RESERVED: [&str; 2] = ["pgweir", "pgbouncer"];
 /// `sun_path` in `sockaddr_un` holds 108 bytes, one of them the final NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
+/// A way of finding out who a client is, its feature, and whether this build has it.
+type Optional = (AuthType, &'static str, bool);
+
 /// Which of the ways that this build lacks are `wanted`, and how to get them.
 pub(super) fn missing(wanted: impl Fn(AuthType) -> bool) -> impl Iterator<Item = String> {
     let optional = [
         (AuthType::Ldap, "ldap", cfg!(feature = "ldap")),
         (AuthType::Pam, "pam", cfg!(feature = "pam")),
     ];
+    missing_of(optional, wanted)
+}
+
+fn missing_of(
+    optional: [Optional; 2],
+    wanted: impl Fn(AuthType) -> bool,
+) -> impl Iterator<Item = String> {
     let missing = optional.into_iter();
     let missing = missing.filter(move |(kind, _, built)| !built && wanted(*kind));
     missing.map(|(_, feature, _)| {
@@ -442,5 +452,22 @@ impl Checks<'_, '_> {
                 .add(&["users", name, "pool_size"], "must be at least 1");
         }
         self.statement_mode(&["users", name], user.pool_mode);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_built_in_is_named_with_the_way_to_get_it() {
+        let built = [
+            (AuthType::Ldap, "ldap", false),
+            (AuthType::Pam, "pam", true),
+        ];
+        let said: Vec<_> = missing_of(built, |_| true).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("cargo build --release --features ldap"));
+        assert_eq!(missing_of(built, |kind| kind == AuthType::Pam).count(), 0);
     }
 }
