@@ -94,7 +94,15 @@ def look(kind, unit, limits, stacked):
         defaults = {"custom": {"scaleDistribution": {"type": "linear"}}}
     else:
         options = {
-            "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+            # Some panels have a series for each reason there is: those that are 0 come last, not by the alphabet.
+            "legend": {
+                "displayMode": "table",
+                "placement": "bottom",
+                "showLegend": True,
+                "calcs": ["lastNotNull", "max"],
+                "sortBy": "Max",
+                "sortDesc": True,
+            },
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
         defaults["color"] = {"mode": "palette-classic"}

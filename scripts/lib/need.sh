@@ -155,6 +155,7 @@ need_deploy_tools() {
     : >"$DEPLOY_TOOLS/complete"
 }
 
+need_pngquant() { have pngquant || need_debian "makes pictures small enough for a repository" pngquant; }
 need_shellcheck() { have shellcheck || need_debian "checks these scripts" shellcheck; }
 need_openssl() { have openssl || need_debian "certificates for TLS, and what its cipher lists mean" openssl; }
 need_python3() { have python3 || need_debian "the measurements are computed by small Python programs" python3; }
