@@ -102,24 +102,24 @@ impl Caches {
         before: Option<&Arc<PoolCache>>,
     ) -> Option<Arc<PoolCache>> {
         let dbname = database.dbname.as_deref().unwrap_or(name);
-        let host = database.host_names();
+        // A pool that leads there as well follows what this one writes, and the other way round. The check of
+        // the configuration sees to it that there is only one such place.
         let others = config.databases.values().chain(&config.fallback);
         let mut remembering = others.filter(|other| {
-            let named = other.dbname.as_deref().or_else(|| {
-                // The fallback stands for every name.
-                (other.name != crate::config::FALLBACK).then_some(&*other.name)
-            });
             other.cache.enabled
-                && other.host_names() == host
-                && other.port == database.port
-                && named.is_none_or(|named| named == dbname)
+                && other.shares_a_server_with(database)
+                && other.database_there().is_none_or(|named| named == dbname)
         });
+        let remembering = match database.cache.enabled {
+            true => Some(database),
+            false => remembering.next().map(|other| &**other),
+        };
         // Whether a statement is a read is judged by the same means as whether its answer may be kept.
-        if remembering.next().is_none() && database.roles.reads != Reads::Auto {
+        if remembering.is_none() && database.roles.reads != Reads::Auto {
             return None;
         }
-        let place = format!("{dbname} at {host}:{}", database.port);
-        let server = format!("{host}:{}", database.port);
+        let server = remembering.unwrap_or(database).server_names();
+        let place = format!("{dbname} at {server}");
         let space = self.space(place, server);
         if database.cache.enabled && database.cache.invalidation != Invalidation::Ttl {
             // Before the first client: until the feed is there, nothing is given.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Balance, Database, Host};
+use super::{Balance, Database, FALLBACK, Host};
 
 /// What a server may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,36 @@ impl Database {
     pub fn host_names(&self) -> String {
         let names: Vec<String> = self.hosts().into_iter().map(Host::to_string).collect();
         names.join(",")
+    }
+
+    /// All servers by host and port, as in the file: the same for pools that lead to the same ones.
+    pub fn server_names(&self) -> String {
+        if self.placed.is_empty() {
+            let mut hosts: Vec<String> = self.hosts().into_iter().map(Host::to_string).collect();
+            hosts.sort_unstable();
+            return format!("{}:{}", hosts.join(","), self.port);
+        }
+        let placed = self.placed.iter();
+        let mut names: Vec<String> = placed.map(|p| format!("{}:{}", p.host, p.port)).collect();
+        names.sort_unstable();
+        names.join(",")
+    }
+
+    /// Whether one of its servers is one of the other's.
+    pub fn shares_a_server_with(&self, other: &Database) -> bool {
+        let theirs = other.servers();
+        let mut ours = self.servers().into_iter();
+        ours.any(|a| {
+            theirs
+                .iter()
+                .any(|b| (&a.host, a.port) == (&b.host, b.port))
+        })
+    }
+
+    /// The database on its servers; `None`: whatever the client names.
+    pub fn database_there(&self) -> Option<&str> {
+        let named = (self.name != FALLBACK).then_some(&*self.name);
+        self.dbname.as_deref().or(named)
     }
 
     /// `host` as in the file, whatever `hosts` says.

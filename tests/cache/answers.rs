@@ -482,7 +482,14 @@ fn another_pool_of_the_same_database_is_followed() {
             pg.port
         )
     };
-    let pools = pool("cached", "[pools.cached.cache]\nenabled = true") + &pool("plain", "");
+    // It leads there by a list, and to another one.
+    let placed = format!(
+        "[pools.placed]\ndbname = 'postgres'\n\
+         hosts = [{{ host = '127.0.0.1', port = {} }}, {{ host = '127.0.0.1', port = 1, role = 'replica' }}]\n",
+        pg.port
+    );
+    let pools =
+        pool("cached", "[pools.cached.cache]\nenabled = true") + &pool("plain", "") + &placed;
     let weir = Pgweir::start(pg.port, &pools);
     let mut reader = weir.connect("postgres", "cached");
     let hits = || -> u64 {
@@ -495,7 +502,7 @@ fn another_pool_of_the_same_database_is_followed() {
         hits() > 0
     });
     // One by its entry, one below "*".
-    for database in ["plain", "postgres"] {
+    for database in ["plain", "postgres", "placed"] {
         let mut writer = weir.connect("postgres", database);
         for _ in 0..3 {
             writer.query("update t set n = n + 1");

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::certificates::Certificates;
 use crate::support::crowd::Crowd;
 use crate::support::login::wait_until;
-use crate::support::{Pgweir, Postgres, bind, execute, free_port, parse, sync};
+use crate::support::{Pgweir, Postgres, Scratch, bind, execute, free_port, parse, sync};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -94,12 +95,18 @@ struct Collector {
 
 impl Collector {
     fn start() -> Collector {
+        Collector::start_with(&[])
+    }
+
+    /// `tls`: a certificate's file and its key's, or nothing.
+    fn start_with(tls: &[String]) -> Collector {
         let cache = std::env::var("PGWEIR_CACHE_DIR").unwrap_or("/var/cache/pgweir".to_owned());
         let named = std::env::var("PGWEIR_OTLP_PYTHON").map(PathBuf::from);
         let python = named.unwrap_or_else(|_| Path::new(&cache).join("python-otlp/bin/python"));
         let program = "tests/operations/otlp_receiver.py";
         let mut child = Command::new(&python)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(program))
+            .args(tls)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}: run scripts/test", python.display()));
@@ -210,6 +217,69 @@ fn spans_of_transactions_reach_a_collector() {
     drop((client, cached));
     assert!(weir.wait_exit().success());
     assert_eq!(collector.take(2)[1]["name"], "server");
+}
+
+/// Each has its own, though the server connection stays.
+#[test]
+fn transactions_on_a_kept_connection_have_their_own_traces() {
+    let parent = |n: u8| format!("00-{:032x}-{n:016x}-01", 0x5bd6_6ef5 + u64::from(n));
+    let pg = Postgres::start();
+    let collector = Collector::start();
+    let lines = format!(
+        "pool_mode = \"session\"\n[traces]\nendpoint = \"http://127.0.0.1:{}\"\nsample = 0\n",
+        collector.port
+    );
+    let weir = Pgweir::start(pg.port, &lines);
+    let mut client = weir.client();
+    for n in [1, 2] {
+        client.query(&format!("select 1 /*traceparent='{}'*/", parent(n)));
+        client.query("select 'of no trace'");
+    }
+    client.query(&format!("begin /*traceparent='{}'*/", parent(3)));
+    client.query("select 'of the third'");
+    client.query("commit");
+    // The first has waited for the connection.
+    let mut spans = vec![];
+    while spans.len() < 3 {
+        spans.extend(
+            collector
+                .take(1)
+                .into_iter()
+                .filter(|s| s["name"] == "transaction"),
+        );
+    }
+    for (n, span) in (1..).zip(&spans) {
+        assert_eq!(span["trace"], parent(n)[3..35]);
+        assert_eq!(span["parent"], parent(n)[36..52]);
+    }
+}
+
+/// Those whom the system trusts get spans over TLS, and others do not.
+#[test]
+fn spans_are_sent_over_tls_to_whom_the_system_trusts() {
+    let pg = Postgres::start();
+    let scratch = Scratch::new("otlp");
+    let certificates = Certificates::new(&scratch.0);
+    let tls = ["server.crt", "server.key"].map(|name| certificates.file(name));
+    let collector = Collector::start_with(&tls);
+    let lines = format!(
+        "[traces]\nendpoint = \"https://localhost:{}\"\nsample = 1\n",
+        collector.port
+    );
+    let trusting = |authority: &str| {
+        let file = certificates.file(authority);
+        let weir = Pgweir::start_with(pg.port, &lines, &[("SSL_CERT_FILE", &file)]);
+        weir.client().query("select 1");
+        weir
+    };
+    let stranger = trusting("other.crt");
+    wait_until("it is told", || {
+        let log = stranger.log();
+        log.contains("spans cannot be exported") && log.contains("certificate")
+    });
+    assert!(collector.spans.try_recv().is_err());
+    let _weir = trusting("ca.crt");
+    assert_eq!(collector.take(1)[0]["name"], "transaction");
 }
 
 /// One refuses connections, the other takes them and never answers.

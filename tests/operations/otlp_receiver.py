@@ -1,8 +1,9 @@
 """Receives spans as OpenTelemetry has them (OTLP over HTTP, protobuf), read by OpenTelemetry's own package.
 
-Prints its port, and then a JSON object for each span.
+With a certificate's file and its key's it speaks TLS. Prints its port, and then a JSON object for each span.
 """
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -53,5 +54,10 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+if len(sys.argv) == 3:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:])
+    # The handshake is made where the connection is served, so that one that fails ends nothing else.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_port, flush=True)
 sys.exit(server.serve_forever())

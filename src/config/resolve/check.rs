@@ -336,6 +336,7 @@ impl Checks<'_, '_> {
     fn pool(&mut self, pool: &Database) {
         let name = pool.name.as_str();
         self.cache(pool);
+        self.one_cache(pool);
         self.reads(pool);
         if RESERVED.contains(&name) {
             self.problems.add(

@@ -108,7 +108,7 @@ impl Checks<'_, '_> {
         }
         let place = |d: &Database| {
             let dbname = d.dbname.clone().unwrap_or_else(|| d.name.clone());
-            (d.host_names(), d.port, dbname)
+            (d.server_names(), dbname)
         };
         let mut others = pools(self.config).filter(|other| {
             other.name < pool.name && other.cache.enabled && place(other) == place(pool)
@@ -124,6 +124,44 @@ impl Checks<'_, '_> {
                 other.name
             );
             self.problems.add(&key("invalidation"), problem);
+        }
+    }
+
+    /// What is written by the pool invalidates what is remembered by one cache.
+    pub(super) fn one_cache(&mut self, pool: &Database) {
+        let remembering: Vec<_> = pools(self.config)
+            .filter(|other| other.cache.enabled && other.shares_a_server_with(pool))
+            .collect();
+        let mut names: Vec<&str> = match pool.database_there() {
+            Some(name) => vec![name],
+            None => remembering
+                .iter()
+                .filter_map(|d| d.database_there())
+                .collect(),
+        };
+        if names.is_empty() {
+            // All are for any database.
+            names.push("");
+        }
+        for name in names {
+            let there = |d: &&&Arc<Database>| d.database_there().is_none_or(|n| n == name);
+            let mut there = remembering.iter().filter(there);
+            let Some(first) = there.next() else {
+                continue;
+            };
+            if let Some(other) = there.find(|d| d.server_names() != first.server_names()) {
+                let key = match pool.placed.is_empty() {
+                    true => "host",
+                    false => "hosts",
+                };
+                let problem = format!(
+                    "leads to servers of pools.{:?} and of pools.{:?}, whose caches are of different servers: what \
+                     is written here would invalidate the answers of one of them only",
+                    first.name, other.name
+                );
+                self.problems.add(&["pools", &pool.name, key], problem);
+                return;
+            }
         }
     }
 

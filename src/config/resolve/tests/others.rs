@@ -133,3 +133,38 @@ fn logins_and_queues() {
         one_mistake(text, start, hint);
     }
 }
+
+/// A write must not be able to miss what somebody remembers.
+#[test]
+fn what_a_pool_writes_is_remembered_by_one_cache() {
+    let cached = |name: &str, host: &str| {
+        format!(
+            "[pools.{name}]\nhost = '{host}'\ndbname = 'd'\n[pools.{name}.cache]\nenabled = true\n"
+        )
+    };
+    let both = cached("a", "10.0.0.1") + &cached("b", "10.0.0.2");
+    right(&both);
+    let placed = "hosts = [{ host = '10.0.0.1' }, { host = '10.0.0.2' }]";
+    let of_another = format!("{both}[pools.c]\ndbname = 'e'\n{placed}");
+    right(&of_another);
+    let one = format!(
+        "{}[pools.c]\ndbname = 'd'\n{placed}",
+        cached("a", "10.0.0.1")
+    );
+    right(&one);
+    let two = format!("{both}[pools.c]\ndbname = 'd'\n{placed}");
+    one_mistake(&two, "13: pools.c.hosts:", "pools.\"a\" and of pools.\"b\"");
+    let any = format!("{both}[pools.\"*\"]\n{placed}");
+    let said = mistakes(&any);
+    assert!(
+        said.len() == 1 && said[0].contains(".hosts: leads to servers of"),
+        "{said:#?}"
+    );
+    // Each would be followed by the other in part only.
+    let overlap = cached("a", "10.0.0.1,10.0.0.2") + &cached("b", "10.0.0.2");
+    let said = wrong(&overlap).concat();
+    assert!(
+        said.contains("pools.a.host:") && said.contains("pools.b.host:"),
+        "{said}"
+    );
+}
