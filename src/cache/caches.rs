@@ -12,13 +12,15 @@ use super::pool::PoolCache;
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
-use crate::config::{CacheLimits, Config, Consistency, Database, Invalidation, Reads};
+use crate::config::{
+    CacheLimits, Config, Consistency, Database, Invalidation, Placed, Reads, share_a_server,
+};
 
 #[derive(Debug)]
 pub struct Caches {
     store: Arc<Store>,
-    /// By database and server; with the server.
-    spaces: Mutex<HashMap<String, (String, Arc<Space>)>>,
+    /// By database and servers; with the servers.
+    spaces: Mutex<HashMap<String, (Vec<Placed>, Arc<Space>)>>,
     /// Rung when there is something to tell other instances, if there are any.
     bell: Option<Arc<Notify>>,
     /// They must be told before a write is acknowledged.
@@ -52,7 +54,7 @@ impl Caches {
         }
     }
 
-    fn space(&self, place: String, server: String) -> Arc<Space> {
+    fn space(&self, place: String, servers: Vec<Placed>) -> Arc<Space> {
         let mut spaces = self.spaces.lock();
         if let Some((_, space)) = spaces.get(&place) {
             return Arc::clone(space);
@@ -67,12 +69,19 @@ impl Caches {
         {
             space.wait_for(Weak::clone(held));
         }
-        spaces.insert(place, (server.clone(), Arc::clone(&space)));
-        let of_server = spaces.values().filter(|(s, _)| *s == server);
-        let of_server: Vec<_> = of_server.map(|(_, space)| Arc::clone(space)).collect();
-        for one in &of_server {
-            let others = of_server.iter().filter(|other| !Arc::ptr_eq(one, other));
-            one.set_neighbours(others.map(Arc::downgrade).collect());
+        spaces.insert(place, (servers.clone(), Arc::clone(&space)));
+        // Roles, for one, are those of all databases of a server.
+        let near = |servers: &[Placed]| -> Vec<Arc<Space>> {
+            let all = spaces.values();
+            let near = all.filter(|(theirs, _)| share_a_server(theirs, servers));
+            near.map(|(_, space)| Arc::clone(space)).collect()
+        };
+        for (theirs, one) in spaces.values() {
+            if share_a_server(theirs, &servers) {
+                let near = near(theirs);
+                let others = near.iter().filter(|other| !Arc::ptr_eq(one, other));
+                one.set_neighbours(others.map(Arc::downgrade).collect());
+            }
         }
         space
     }
@@ -118,9 +127,9 @@ impl Caches {
         if remembering.is_none() && database.roles.reads != Reads::Auto {
             return None;
         }
-        let server = remembering.unwrap_or(database).server_names();
-        let place = format!("{dbname} at {server}");
-        let space = self.space(place, server);
+        let there = remembering.unwrap_or(database);
+        let place = format!("{dbname} at {}", there.server_names());
+        let space = self.space(place, there.servers());
         if database.cache.enabled && database.cache.invalidation != Invalidation::Ttl {
             // Before the first client: until the feed is there, nothing is given.
             space.follow.demand(true);

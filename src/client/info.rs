@@ -219,6 +219,11 @@ impl ClientInfo {
         self.request_all(&[control]);
     }
 
+    /// Something has changed that the task looks at by itself.
+    pub fn wake(&self) {
+        self.request_all(&[]);
+    }
+
     /// Several at once: the task does not see one without the others.
     pub fn request_all(&self, controls: &[Control]) {
         let all = controls.iter().fold(0, |all, c| all | *c as u8);

@@ -28,7 +28,7 @@ use crate::pool::budget::Permit;
 use crate::pool::core::{Granted, Ticket};
 use crate::pool::settings::PoolSettings;
 use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::sqlstate::SqlState;
 use crate::server::{Activity, Server};
 use crate::session::client::{ClientState, Detached};
 use crate::session::detached::{self, Wants};
@@ -236,9 +236,6 @@ impl ClientTask {
         if self.info.is_requested(Control::Kill) {
             return Some(End::Killed);
         }
-        if self.info.is_requested(Control::Drain) && !self.may_move() {
-            return Some(End::ShuttingDown);
-        }
         if let Some(end) = self.detached_deafness() {
             return Some(end);
         }
@@ -268,8 +265,14 @@ impl ClientTask {
             Poll::Pending => return Step::Wait,
             Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
         }
-        if self.info.has_request() && self.notify_detached() {
-            return Step::Again;
+        if self.info.has_request() {
+            // It has what it has been promised.
+            if self.info.is_requested(Control::Drain) && !self.may_move() {
+                return Step::end(End::ShuttingDown);
+            }
+            if self.notify_detached() {
+                return Step::Again;
+            }
         }
         let Some(active) = self.active.as_mut() else {
             return Step::Idle;
@@ -305,6 +308,11 @@ impl ClientTask {
 
     fn step_waiting(&mut self, cx: &mut Context<'_>, now: Now, ticket: Ticket) -> Step {
         match self.lender().take(ticket) {
+            Granted::Server(server) if self.info.take(Control::Cancel) => {
+                let home = self.worker.home();
+                self.lender().release(server, home, now.instant);
+                return self.cancelled_waiting(now);
+            }
             Granted::Server(server) => {
                 if !self.lender().is_lost(&server) {
                     return self.attach_or_go_on(server, cx, now);
@@ -362,45 +370,11 @@ impl ClientTask {
         }
     }
 
-    fn waiting_request(&mut self, now: Now, ticket: Ticket) -> Option<Step> {
-        if self.moves() {
-            return Some(Step::Moved);
-        }
-        self.info.take(Control::Vacate);
-        let killed = self.info.is_requested(Control::Kill);
-        let cancelled = self.info.take(Control::Cancel);
-        let expired = self.is_expired(now);
-        if !(killed || cancelled || expired) {
-            return None;
-        }
-        if expired && !(killed || cancelled) && self.notify_waiting(now) {
-            return Some(Step::Again);
-        }
-        self.lender().cancel_wait(ticket, self.worker.home());
-        self.note_vain_wait(now);
-        self.drop_fill();
-        self.set_detached(now);
-        if killed {
-            return Some(Step::end(End::Killed));
-        }
-        if cancelled {
-            let text = "canceling statement due to user request";
-            self.refuse(sqlstate::QUERY_CANCELED, text);
-        } else {
-            self.note_timeout(Timeout::QueryWait);
-            let limit = self.limit(|t| t.query_wait);
-            self.refuse(
-                sqlstate::TOO_MANY_CONNECTIONS,
-                &format!("query_wait_timeout: no server connection became free within {limit:?}"),
-            );
-        }
-        Some(Step::Again)
-    }
-
     fn attach(&mut self, mut server: Box<Server>, now: Now) -> Step {
         if server.move_to(self.worker.home()).is_err() {
             self.lender()
                 .discard(server, "cannot be moved to its worker");
+            self.drop_fill();
             self.set_detached(now);
             return Step::Again;
         }

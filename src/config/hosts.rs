@@ -62,6 +62,12 @@ pub struct Placed {
     pub weight: u32,
 }
 
+/// Whether one of these is one of those, by host and port as in the file.
+pub fn share_a_server(these: &[Placed], those: &[Placed]) -> bool {
+    let is = |a: &Placed, b: &Placed| (&a.host, a.port) == (&b.host, b.port);
+    these.iter().any(|a| those.iter().any(|b| is(a, b)))
+}
+
 /// How servers with roles are looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleSettings {
@@ -130,13 +136,7 @@ impl Database {
 
     /// Whether one of its servers is one of the other's.
     pub fn shares_a_server_with(&self, other: &Database) -> bool {
-        let theirs = other.servers();
-        let mut ours = self.servers().into_iter();
-        ours.any(|a| {
-            theirs
-                .iter()
-                .any(|b| (&a.host, a.port) == (&b.host, b.port))
-        })
+        share_a_server(&self.servers(), &other.servers())
     }
 
     /// The database on its servers; `None`: whatever the client names.

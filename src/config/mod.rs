@@ -41,7 +41,9 @@ pub use front::{
     Auth, AuthType, ClientTls, Facility, Http, Listen, Log, LogStyle, Login, ServerTls, SslMode,
     StartupRules, TlsProtocols,
 };
-pub use hosts::{HostLimits, Placed, ReadYourWrites, Reads, Role, RoleSettings, Target};
+pub use hosts::{
+    HostLimits, Placed, ReadYourWrites, Reads, Role, RoleSettings, Target, share_a_server,
+};
 pub use outside::{Nowhere, Outside, System};
 pub use peers::{Peer, PeerId, Peering};
 pub use queue::{Class, FairBy, OverRate, Priority, Queue};

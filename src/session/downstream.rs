@@ -445,11 +445,16 @@ impl Link<'_> {
             self.x.locals.clear();
             self.x.locals_over = false;
         }
+        // Of the group that has ended, also where the next one has begun.
+        self.x.group.suppress = 0;
+        self.x.group.retried = false;
         if !self.x.group.open {
             self.x.group.answered = false;
             self.x.group.parses_answered = 0;
-            self.x.group.suppress = 0;
-            self.x.group.retried = false;
+        }
+        if self.server.backlog.is_empty() {
+            // Those of a COPY that has failed are of no other one.
+            self.x.copies_ended = 0;
         }
         if status == b'I' {
             self.x.tally.transactions += 1;
@@ -459,7 +464,6 @@ impl Link<'_> {
             if self.server.backlog.is_empty() {
                 self.x.portals.clear();
                 self.x.counting.end_portals();
-                self.x.copies_ended = 0;
             }
             self.commit_settings();
         }

@@ -309,6 +309,8 @@ impl Link<'_> {
     }
 
     fn break_group(&mut self, rejection: Rejection) {
+        // What was found out about the request is not of the next one.
+        self.x.judged = None;
         self.x.group.repeatable = false;
         self.x.group.bytes.clear();
         self.server.unnamed = 0;
@@ -319,6 +321,7 @@ impl Link<'_> {
     }
 
     pub(super) fn reject_simple(&mut self, code: SqlState, message: String) {
+        self.x.judged = None;
         encode::query(self.x.up.insert(), BROKEN);
         self.server
             .backlog

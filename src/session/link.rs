@@ -228,6 +228,14 @@ impl Exchange {
         }
     }
 
+    /// Whether the server connection may have been left in a state that is not followed, as long as nobody has asked.
+    pub fn is_unsure(&self) -> bool {
+        self.probe
+            || self.settings_unknown
+            || !self.ask_values.is_empty()
+            || self.replay_error.is_some()
+    }
+
     /// Forgets what belongs to the server connection that is given up; the client's unread bytes
     /// and those on their way to it stay.
     pub fn detach(&mut self) {

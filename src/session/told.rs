@@ -122,7 +122,9 @@ impl Told {
         }
     }
 
-    fn forget_all(&mut self) {
+    /// Nothing waits for an answer. What was counted may differ from that: a Sync that the server ignores in a COPY,
+    /// what it skips behind an error.
+    pub fn forget_all(&mut self) {
         self.answered = self.sent.len();
         self.forget();
         self.more = 0;

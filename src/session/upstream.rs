@@ -248,6 +248,7 @@ impl Link<'_> {
     fn on_sync(&mut self, header: Header) {
         self.x.up.keep(header.total);
         self.x.group.open = false;
+        self.client.in_group = false;
         if self.server.copy == Copy::In {
             // In COPY IN the server ignores it (PostgreSQL docs, "COPY Operations").
             return;
@@ -383,6 +384,7 @@ impl Link<'_> {
             self.reject_unknown(&String::from_utf8_lossy(name));
         } else {
             // The server will say so.
+            self.x.judged = None;
             self.note_anything();
             self.x.up.keep(header.total);
             self.server.backlog.push(Expect::Bind(None));

@@ -5,6 +5,7 @@ mod support;
 
 mod faults;
 mod leak;
+mod left_over;
 mod limits;
 mod listen;
 mod listen_faults;

@@ -13,6 +13,9 @@ pub(super) enum Fate {
     Recycle(Work),
 }
 
+/// DISCARD ALL ends nothing of that: a loaded library, a dblink connection.
+pub(super) const UNDISCARDABLE: &str = "session state that cannot be reset";
+
 /// What a client is told whose server connection listened for it.
 const DEAF: &str = "the server connection that listened for this client is gone: notifications may have been missed";
 
@@ -34,18 +37,18 @@ impl ClientTask {
         let Phase::Attached(server) = &mut active.phase else {
             return Step::Again;
         };
-        let asked = || {
-            server
-                .state
-                .backlog
-                .iter()
-                .any(|e| matches!(e, Expect::Probe))
-        };
-        let unsure = active.x.probe || !self.state.pins.is_empty() || asked();
+        let ours = |e: &Expect| matches!(e, Expect::Probe | Expect::Values | Expect::Replay);
+        let asked = || server.state.backlog.iter().any(ours);
+        let forever = self.state.pins.contains(Pin::Forever);
+        let unsure = active.x.is_unsure() || !self.state.pins.is_empty() || asked();
         let in_transaction = server.state.status != b'I';
         // How many answers the client still waits for, each ended by ReadyForQuery.
         let visible = || server.state.backlog.iter().filter(|e| e.is_visible());
         let owed = visible().filter(|e| e.ends_with_ready()).count();
+        // A group that was to be sent again is a whole one.
+        let again = |e: &&Expect| matches!(e, Expect::RetrySync);
+        let again = usize::from(active.x.retry) + server.state.backlog.iter().filter(again).count();
+        let owed = owed + again;
         let in_group = group_open || (owed == 0 && visible().next().is_some());
         active.x.up.drop_pending();
         active.x.down.drop_unread();
@@ -53,6 +56,7 @@ impl ClientTask {
             let lender = self.lender();
             match fate {
                 Fate::Discard(why) => lender.discard(server, why),
+                Fate::Recycle(_) if forever => lender.discard(server, UNDISCARDABLE),
                 // What it holds for this client must not be the next one's.
                 Fate::Recycle(work) if unsure => lender.recycle(server, work.max(Work::Reset)),
                 Fate::Recycle(work) => lender.recycle(server, work),
@@ -89,7 +93,8 @@ impl ClientTask {
             encode::error(out, Severity::Error, code, message, None);
             encode::ready_for_query(out, status);
         }
-        if in_group && owed == 0 {
+        if in_group {
+            // Its Sync is still to come.
             encode::error(out, Severity::Error, code, message, None);
         }
         self.state.detached = match (in_transaction, in_group) {

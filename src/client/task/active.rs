@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{cached, channels, shared, timeouts};
 use crate::cache::key::Key;
+use crate::client::info::NEVER;
 use crate::pool::Pool;
 use crate::pool::core::Ticket;
 use crate::pool::settings::PoolSettings;
@@ -32,8 +33,10 @@ pub struct Active {
     pub(super) server_began: Option<u64>,
     /// The running statement is being cancelled, for this reason.
     pub(super) cancelling: Option<timeouts::Expired>,
-    /// The client's side cannot take more at the moment.
-    pub(super) blocked: bool,
+    /// Until when the client may take what it has not taken yet, as [`Now::millis`]: it cannot take more at the moment.
+    pub(super) write_by: Option<u64>,
+    /// The deadline of whatever else goes on, as [`Now::millis`].
+    pub(super) other_deadline: u64,
     /// It waits, and has been told so: that goes out at once.
     pub(super) urgent: bool,
     /// Of the request that was looked for in memory last.
@@ -78,7 +81,8 @@ impl Default for Active {
             statement_began: None,
             server_began: None,
             cancelling: None,
-            blocked: false,
+            write_by: None,
+            other_deadline: NEVER,
             urgent: false,
             key: Key::default(),
             fill: None,
@@ -101,7 +105,8 @@ impl Active {
         self.statement_began = None;
         self.server_began = None;
         self.cancelling = None;
-        self.blocked = false;
+        self.write_by = None;
+        self.other_deadline = NEVER;
         self.urgent = false;
         self.fill = None;
         self.alone = false;

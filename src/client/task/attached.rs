@@ -1,5 +1,6 @@
 //! A client with a server connection: relaying, and giving the connection back.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::abandon::Fate;
@@ -53,7 +54,7 @@ impl ClientTask {
         self.tell_time(now);
         while self.answer_in_block(now) {}
         // Client to server.
-        let progress = match self.leaves_to_listen() {
+        let progress = match self.leaves_to_listen() || self.waits_for_cancel() {
             true => Progress::Held,
             false => match with_link!(self, |link| link.requests()) {
                 Some(Ok(progress)) => progress,
@@ -87,19 +88,22 @@ impl ClientTask {
             self.flush_down(cx)
         };
         match flushed {
-            Poll::Ready(Ok(())) => match self.receive(cx, now) {
-                Poll::Ready(step @ Step::Again) => {
-                    // The answer goes out before anything else is done.
-                    match self.flush_down(cx) {
-                        Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
-                        Poll::Ready(Ok(())) => self.unblock(),
-                        Poll::Pending => self.block(),
+            Poll::Ready(Ok(())) => {
+                self.unblock();
+                match self.receive(cx, now) {
+                    Poll::Ready(step @ Step::Again) => {
+                        // The answer goes out before anything else is done.
+                        match self.flush_down(cx) {
+                            Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
+                            Poll::Ready(Ok(())) => self.unblock(),
+                            Poll::Pending => self.block(),
+                        }
+                        return step;
                     }
-                    return step;
+                    Poll::Ready(step) => return step,
+                    Poll::Pending => {}
                 }
-                Poll::Ready(step) => return step,
-                Poll::Pending => {}
-            },
+            }
             Poll::Ready(Err(error)) => return Step::end(End::from_write(error)),
             Poll::Pending => self.block(),
         }
@@ -113,13 +117,26 @@ impl ClientTask {
         if waits { Step::Wait } else { Step::Again }
     }
 
+    /// A cancel request is under way for what has ended by itself meanwhile: whatever were sent now could be hit by it.
+    #[inline]
+    fn waits_for_cancel(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| match &active.phase {
+                Phase::Attached(server) => {
+                    server.is_being_cancelled() && server.state.backlog.is_empty()
+                }
+                _ => false,
+            })
+    }
+
     fn may_hold_back(&self) -> bool {
         self.active.as_ref().is_some_and(|active| {
             let owed = match &active.phase {
                 Phase::Attached(server) => !server.state.backlog.is_empty(),
                 _ => false,
             };
-            owed && !active.blocked && active.x.down.pending_len() <= 4096
+            owed && active.write_by.is_none() && active.x.down.pending_len() <= 4096
         })
     }
 
@@ -178,11 +195,13 @@ impl ClientTask {
         let Phase::Attached(server) = &active.phase else {
             return;
         };
-        if active.x.tally.queries == 0
-            || server.state.backlog.is_empty()
-            || active.cancelling.is_some()
-        {
+        if active.x.tally.queries == 0 || server.state.backlog.is_empty() {
             return;
+        }
+        // What was being cancelled is over. As long as the request may still arrive, it is ours that hits the next.
+        active.cancelling = None;
+        if !server.is_being_cancelled() {
+            active.x.cancel_text = None;
         }
         let shard = self.pool.shard(self.worker.home());
         shard.take(&mut active.x.tally);
@@ -247,6 +266,10 @@ impl ClientTask {
         let settings = active.settings.as_deref()?;
         let (mode, policy) = (settings.mode, settings.session_state);
         let always = settings.database.server.reset_query_always;
+        if active.x.is_unsure() && self.waits_for_cancel() {
+            return None;
+        }
+        let active = self.active.as_mut()?;
         if !active.x.ask_values.is_empty() {
             with_link!(self, |link| link.ask_for_values());
             return Some(Step::Again);
@@ -333,6 +356,7 @@ impl ClientTask {
         }
         active.began = None;
         active.urgent = false;
+        active.write_by = None;
         active.statement_began = None;
         active.server_began = None;
         active.cancelling = None;
@@ -393,12 +417,15 @@ impl ClientTask {
         self.pool.shard(self.worker.home()).cancels.add(1);
         let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
         let (info, under_way) = (server.info.clone(), server.info.begin_cancel());
+        let client = Arc::clone(&self.info);
         self.pool.shared().control.spawn(async move {
             if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
             {
                 tracing::warn!(server = info.id, %error, "cancel request failed");
             }
             drop((under_way, begun));
+            // What has waited for this goes on.
+            client.wake();
         });
     }
 
@@ -445,6 +472,7 @@ impl ClientTask {
         if let Some(began) = active.statement_began.take() {
             shard.times.query.observe(now.micros.saturating_sub(began));
             told::statement_over(active, &self.info, began, now);
+            active.x.told.forget_all();
         }
         if let Some(began) = active.server_began.take() {
             shard.times.server.observe(now.micros.saturating_sub(began));

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::abandon::UNDISCARDABLE;
 use super::{ClientTask, Phase};
 use crate::config::PoolMode;
 use crate::pool::recycle::Work;
@@ -142,9 +143,7 @@ impl ClientTask {
 
     /// Gives back the server connection, or the place in the queue, that the client still has.
     fn leave_server(&mut self) {
-        let unsure = self.active.as_ref().is_some_and(|active| {
-            active.x.probe || active.x.settings_unknown || active.x.replay_error.is_some()
-        });
+        let unsure = self.active.as_ref().is_some_and(|a| a.x.is_unsure());
         let unsent = self.active.as_ref().is_some_and(|active| {
             matches!(active.phase, Phase::Attached(_))
                 && (active.x.up.half_forwarded() || active.x.up.pending_len() > 0)
@@ -156,8 +155,7 @@ impl ClientTask {
         let session = self.pool.settings().mode == PoolMode::Session;
         let lender = self.lender();
         if self.state.pins.contains(pins::Pin::Forever) {
-            // DISCARD ALL ends nothing of that: a loaded library, a dblink connection.
-            lender.discard(server, "session state that cannot be reset");
+            lender.discard(server, UNDISCARDABLE);
         } else if unsent {
             // The server has a part of a message.
             lender.discard(server, "client left in the middle of a message");

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::{ClientTask, End, Phase, Step};
 use crate::client::info::{Control, Now};
 use crate::pool::Pool;
-use crate::pool::core::Checkout;
 use crate::pool::core::fair::Turned;
+use crate::pool::core::{Checkout, Ticket};
 use crate::pool::overload;
 use crate::protocol::sqlstate;
+use crate::telemetry::events::Timeout;
 use crate::telemetry::refusals::Reason;
 
 impl ClientTask {
@@ -118,15 +119,54 @@ impl ClientTask {
             return Step::end(End::Killed);
         }
         if self.info.take(Control::Cancel) {
-            self.set_detached(now);
-            let text = "canceling statement due to user request";
-            self.refuse(sqlstate::QUERY_CANCELED, text);
-            return Step::Again;
+            return self.cancelled_waiting(now);
         }
         if self.is_expired(now) {
             self.set_detached(now);
             return Step::Again;
         }
         self.watch_while_joined(cx)
+    }
+
+    pub(super) fn waiting_request(&mut self, now: Now, ticket: Ticket) -> Option<Step> {
+        if self.moves() {
+            return Some(Step::Moved);
+        }
+        self.info.take(Control::Vacate);
+        let killed = self.info.is_requested(Control::Kill);
+        let cancelled = self.info.take(Control::Cancel);
+        let expired = self.is_expired(now);
+        if !(killed || cancelled || expired) {
+            return None;
+        }
+        if expired && !(killed || cancelled) && self.notify_waiting(now) {
+            return Some(Step::Again);
+        }
+        self.lender().cancel_wait(ticket, self.worker.home());
+        self.note_vain_wait(now);
+        self.drop_fill();
+        self.set_detached(now);
+        if killed {
+            return Some(Step::end(End::Killed));
+        }
+        if cancelled {
+            return Some(self.cancelled_waiting(now));
+        }
+        self.note_timeout(Timeout::QueryWait);
+        let limit = self.limit(|t| t.query_wait);
+        self.refuse(
+            sqlstate::TOO_MANY_CONNECTIONS,
+            &format!("query_wait_timeout: no server connection became free within {limit:?}"),
+        );
+        Some(Step::Again)
+    }
+
+    /// The client has asked to be told so instead of being served.
+    pub(super) fn cancelled_waiting(&mut self, now: Now) -> Step {
+        self.drop_fill();
+        self.set_detached(now);
+        let text = "canceling statement due to user request";
+        self.refuse(sqlstate::QUERY_CANCELED, text);
+        Step::Again
     }
 }

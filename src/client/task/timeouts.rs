@@ -50,14 +50,17 @@ impl ClientTask {
         }
     }
 
-    pub(super) fn set_idle_deadline(&self, now: Now) {
-        let server = match self.active.as_ref().map(|a| &a.phase) {
-            Some(Phase::Attached(server)) => server.info.id,
-            _ => 0,
-        };
-        self.info.set_state(State::Idle, server, now.millis());
+    pub(super) fn set_idle_deadline(&mut self, now: Now) {
         let limit = self.limit(|t| t.client_idle);
-        self.info.set_deadline(deadline(now.micros, limit));
+        let at = deadline(now.micros, limit);
+        if let Some(Phase::Attached(server)) = self.active.as_ref().map(|a| &a.phase) {
+            let server = server.info.id;
+            self.info.set_state(State::Idle, server, now.millis());
+            self.set_attached_deadline(at);
+        } else {
+            self.info.set_state(State::Idle, 0, now.millis());
+            self.info.set_deadline(at);
+        }
     }
 
     pub(super) fn set_wait_deadline(&self, now: Now) {
@@ -103,40 +106,46 @@ impl ClientTask {
     }
 
     /// For a statement that began at that many [`Now::micros`].
-    pub(super) fn set_running_deadline(&self, began: u64) {
+    pub(super) fn set_running_deadline(&mut self, began: u64) {
         let statement = deadline(began, self.limit(|t| t.query));
-        self.info
-            .set_deadline(statement.min(self.transaction_deadline()));
+        self.set_attached_deadline(statement.min(self.transaction_deadline()));
     }
 
-    pub(super) fn set_idle_in_transaction_deadline(&self, now: Now) {
+    pub(super) fn set_idle_in_transaction_deadline(&mut self, now: Now) {
         let idle = deadline(now.micros, self.limit(|t| t.idle_transaction));
+        self.set_attached_deadline(idle.min(self.transaction_deadline()));
+    }
+
+    /// With a server connection, a client has two: this one, and that of what it has not taken yet.
+    fn set_attached_deadline(&mut self, at: u64) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        active.other_deadline = at;
         self.info
-            .set_deadline(idle.min(self.transaction_deadline()));
+            .set_deadline(active.write_by.unwrap_or(NEVER).min(at));
     }
 
     /// The client does not take its answer: it may hold the server only so long.
     pub(super) fn block(&mut self) {
+        let limit = self.limit(|t| t.client_write);
         if let Some(active) = self.active.as_mut()
-            && !active.blocked
+            && active.write_by.is_none()
+            // Or else it is not the client that is waited for.
+            && active.hold_down.is_none()
         {
-            active.blocked = true;
-            let at = deadline(
-                self.context.clock.now().micros,
-                self.limit(|t| t.client_write),
-            );
+            let at = deadline(self.context.clock.now().micros, limit);
+            active.write_by = Some(at);
             self.info.set_deadline(self.info.deadline().min(at));
         }
     }
 
+    #[inline]
     pub(super) fn unblock(&mut self) {
         if let Some(active) = self.active.as_mut()
-            && active.blocked
+            && active.write_by.take().is_some()
         {
-            active.blocked = false;
-            if let Some(began) = active.statement_began {
-                self.set_running_deadline(began);
-            }
+            self.info.set_deadline(active.other_deadline);
         }
     }
 
@@ -153,11 +162,19 @@ impl ClientTask {
         let Phase::Attached(server) = &active.phase else {
             return None;
         };
-        let idle = server.state.backlog.is_empty();
+        let quiet = server.state.backlog.is_empty();
+        // A request of which a part has come, or what was not followed by a Sync, is no idleness.
+        let up = &active.x.up;
+        let unfinished = active.x.group.open || up.in_message() || !up.unscanned().is_empty();
+        let idle = quiet && active.statement_began.is_none();
         let in_transaction = server.state.status != b'I';
-        if active.blocked {
+        if active.write_by.is_some_and(|at| at <= millis) {
             self.note_timeout(Timeout::ClientWrite);
             return Some(Step::end(End::SlowReader));
+        }
+        if quiet && !idle && !unfinished {
+            // It has ended just now, and that is still to be noted.
+            return None;
         }
         if idle && !in_transaction {
             self.note_timeout(Timeout::ClientIdle);
@@ -165,7 +182,7 @@ impl ClientTask {
         }
         if self.transaction_deadline() <= millis {
             self.note_timeout(Timeout::Transaction);
-            let work = if idle { Work::RollBack } else { Work::Cancel };
+            let work = if quiet { Work::RollBack } else { Work::Cancel };
             return Some(self.end_transaction(&TRANSACTION, work));
         }
         if idle {
@@ -173,6 +190,16 @@ impl ClientTask {
             return Some(self.end_transaction(&IDLE_IN_TRANSACTION, Work::RollBack));
         }
         let active = self.active.as_mut()?;
+        if quiet {
+            // Nothing runs that could be cancelled; what has been parsed and not executed must not be.
+            let begun = active.x.group.open || active.x.up.half_forwarded() || in_transaction;
+            self.note_timeout(Timeout::Query);
+            let fate = match begun {
+                true => Fate::Discard("query_timeout in the middle of a request"),
+                false => Fate::Recycle(Work::Check),
+            };
+            return Some(self.abandon(sqlstate::QUERY_CANCELED, STATEMENT, fate));
+        }
         if active.cancelling.is_some() {
             // It did not stop in time.
             self.note_timeout(Timeout::CancelWait);
@@ -184,7 +211,7 @@ impl ClientTask {
         self.note_timeout(Timeout::Query);
         self.send_cancel(None);
         let limit = self.limit(|t| t.cancel_wait);
-        self.info.set_deadline(deadline(now.micros, limit));
+        self.set_attached_deadline(deadline(now.micros, limit));
         None
     }
 
