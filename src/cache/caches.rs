@@ -135,8 +135,7 @@ impl Caches {
             space.follow.demand(true);
         }
         if let Some(before) = before
-            && Arc::ptr_eq(&before.space, &space)
-            && before.rules.are_of(&database.cache)
+            && before.is_of(&space, database)
         {
             return Some(Arc::clone(before));
         }
@@ -147,6 +146,7 @@ impl Caches {
             store,
             rules,
             Arc::clone(user),
+            database,
         )))
     }
 }

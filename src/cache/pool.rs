@@ -22,6 +22,7 @@ use super::planted::{Bug, is_planted};
 use super::rules::Rules;
 use super::space::Space;
 use super::store::Store;
+use crate::config::Database;
 use crate::session::settings::Settings;
 
 /// After a load, another one is not begun for this many times what it took.
@@ -42,7 +43,7 @@ pub struct PoolCache {
     pub admission: Admission,
     /// As which the pool has logged in.
     user: Arc<str>,
-    /// Server, database and user: what all keys of this pool begin with.
+    /// What all keys of this pool begin with, see [`prefix`].
     prefix: Box<[u8]>,
     known: ArcSwapOption<Known>,
     /// Somebody has missed it.
@@ -63,15 +64,34 @@ struct Known {
     read: Instant,
 }
 
-impl PoolCache {
-    pub fn new(space: Arc<Space>, store: Arc<Store>, rules: Rules, user: Arc<str>) -> PoolCache {
-        let mut key = Key::default();
-        key.part(space.name.as_bytes());
-        if !is_planted(Bug::NoRole) {
-            key.part(user.as_bytes());
+/// Whatever an answer depends on that is the same for all sessions of a pool, before they have set anything.
+fn prefix(space: &Space, user: &str, database: &Database) -> Box<[u8]> {
+    let mut key = Key::default();
+    key.part(space.name.as_bytes());
+    if !is_planted(Bug::NoRole) {
+        key.part(user.as_bytes());
+    }
+    for (name, value) in &database.parameters {
+        if name != "application_name" {
+            key.part(name.as_bytes());
+            key.part(value.as_bytes());
         }
+    }
+    key.part(database.connect_query.as_deref().unwrap_or("").as_bytes());
+    key.bytes().into()
+}
+
+impl PoolCache {
+    /// For connections of this database that have logged in as `user`.
+    pub fn new(
+        space: Arc<Space>,
+        store: Arc<Store>,
+        rules: Rules,
+        user: Arc<str>,
+        database: &Database,
+    ) -> PoolCache {
         PoolCache {
-            prefix: key.bytes().into(),
+            prefix: prefix(&space, &user, database),
             counters: Counters::default(),
             admission: Admission::default(),
             space,
@@ -84,6 +104,13 @@ impl PoolCache {
             rests_until: Mutex::new(None),
             loads: AtomicU64::new(0),
         }
+    }
+
+    /// Whether a pool for this database with such rules, in this space, would be the same.
+    pub fn is_of(&self, space: &Arc<Space>, database: &Database) -> bool {
+        Arc::ptr_eq(&self.space, space)
+            && self.rules.are_of(&database.cache)
+            && self.prefix == prefix(space, &self.user, database)
     }
 
     /// What a text does, whatever its comments say, and whether its answer may be remembered, for a

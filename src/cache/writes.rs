@@ -169,9 +169,19 @@ impl Drop for Writes {
         }
         // What was never published was never committed: the server rolls it back.
         self.marks.truncate(self.published);
-        if !self.marks.is_empty() {
-            space.doubt(std::mem::take(&mut self.marks));
+        if self.marks.is_empty() {
+            return;
         }
+        if self.everywhere {
+            space.flush_neighbours();
+        }
+        let whole = self.marks.iter().any(|m| Arc::ptr_eq(m, space.whole()));
+        if !whole && space.schema() != self.schema_before {
+            // It may have been judged by a schema that was another one when it ran.
+            space.whole().begin();
+            self.marks.push(Arc::clone(space.whole()));
+        }
+        space.doubt(std::mem::take(&mut self.marks));
     }
 }
 

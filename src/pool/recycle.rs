@@ -67,6 +67,8 @@ impl Pool {
             if let Err(DialogueError::Server { .. }) = server.simple("ROLLBACK").await {
                 server.simple("ROLLBACK").await?;
             }
+            // What was set in it, if anything, has been undone.
+            server.state.settings = None;
         }
         let settings = self.settings.load_full();
         if work >= Work::Reset {
@@ -141,7 +143,7 @@ impl Pool {
         drop(under_way);
         cancelled.map_err(|e| std::io::Error::other(e.to_string()))?;
         for _ in 0..readies.max(1) {
-            if let Err(error) = server.until_ready().await
+            if let Err(error) = server.read_away().await
                 && !matches!(error, DialogueError::Server { .. })
             {
                 return Err(error);

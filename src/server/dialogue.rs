@@ -101,6 +101,22 @@ impl Server {
     /// As [`Server::simple`].
     pub async fn until_ready(&mut self) -> Result<Vec<Row>, DialogueError> {
         let mut rows = Vec::new();
+        self.read_up_to_ready(Some(&mut rows)).await?;
+        Ok(rows)
+    }
+
+    /// The same without keeping any of it: it is somebody else's, and there may be much of it.
+    ///
+    /// # Errors
+    /// As [`Server::simple`].
+    pub async fn read_away(&mut self) -> Result<(), DialogueError> {
+        self.read_up_to_ready(None).await
+    }
+
+    async fn read_up_to_ready(
+        &mut self,
+        mut rows: Option<&mut Vec<Row>>,
+    ) -> Result<(), DialogueError> {
         let mut failed = None;
         let mut buffer = Vec::with_capacity(1024);
         loop {
@@ -117,13 +133,14 @@ impl Server {
             match header.tag {
                 b'Z' => {
                     self.state.status = body.first().copied().unwrap_or(b'E');
-                    return failed.map_or(Ok(rows), Err);
+                    return failed.map_or(Ok(()), Err);
                 }
-                b'D' => rows.extend(backend::data_row(body).map(|row| {
-                    row.into_iter()
-                        .map(|value| value.map(<[u8]>::to_vec))
-                        .collect()
-                })),
+                b'D' => {
+                    if let (Some(rows), Some(row)) = (&mut rows, backend::data_row(body)) {
+                        let own = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
+                        rows.push(row.into_iter().map(own).collect());
+                    }
+                }
                 b'E' => {
                     let fields = backend::error_fields(body);
                     failed = Some(DialogueError::Server {

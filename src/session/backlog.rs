@@ -222,6 +222,19 @@ impl Backlog {
         }
     }
 
+    /// Whether something is under way that no reset would end, if it has happened by now.
+    pub fn may_pin_forever(&self) -> bool {
+        let loads = |statements: &[sql::Statement]| {
+            let mut effects = statements.iter().flat_map(|s| &s.effects);
+            effects.any(|e| matches!(e, sql::Effect::MayPin(sql::PinKind::Load)))
+        };
+        self.entries.iter().any(|entry| match entry {
+            Expect::Query(Some(plan), _) => loads(&plan.statements),
+            Expect::Execute(Some(statement), _) => statement.effects.as_deref().is_some_and(loads),
+            _ => false,
+        })
+    }
+
     /// Takes the statement out that runs, or would have been run next before a Sync.
     pub fn take_run(&mut self) -> Option<Run> {
         let before_sync = self.entries.iter_mut().take_while(|e| !e.is_sync());

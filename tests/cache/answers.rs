@@ -512,6 +512,58 @@ fn another_pool_of_the_same_database_is_followed() {
     }
 }
 
+/// What a pool gives its sessions from the beginning counts as what they set themselves.
+#[test]
+fn pools_with_other_parameters_have_answers_of_their_own() {
+    let pg = Postgres::start();
+    let mut admin = pg.client();
+    for sql in [
+        "create schema one",
+        "create schema two",
+        "create table one.t as select 'one' as n",
+        "create table two.t as select 'two' as n",
+        "create table public.moment as select timestamptz '2020-01-01 00:00:00Z' as at",
+    ] {
+        assert_eq!(admin.query(sql).code(), None, "{sql}");
+    }
+    let pool = |name: &str, own: &str| {
+        format!(
+            "[pools.{name}]\nhost = '127.0.0.1'\nport = {}\ndbname = 'postgres'\n{own}\n\
+             [pools.{name}.cache]\nenabled = true\n",
+            pg.port
+        )
+    };
+    let pools = pool(
+        "a",
+        "timezone = 'UTC'\nconnect_query = 'set search_path = one'",
+    ) + &pool(
+        "b",
+        "timezone = 'Asia/Tokyo'\nconnect_query = 'set search_path = one'",
+    ) + &pool(
+        "c",
+        "timezone = 'UTC'\nconnect_query = 'set search_path = two'",
+    );
+    let weir = Pgweir::start(pg.port, &pools);
+    let hits = |name: &str| -> u64 {
+        let rows = weir.show("CACHE");
+        let row = rows.iter().find(|r| r["database"] == name);
+        row.map_or(0, |row| row["hits"].parse().unwrap())
+    };
+    let questions = ["select n from t", "select at from public.moment"];
+    for (name, table, moment) in [
+        ("a", "one", "2020-01-01 00:00:00+00"),
+        ("b", "one", "2020-01-01 09:00:00+09"),
+        ("c", "two", "2020-01-01 00:00:00+00"),
+    ] {
+        let mut client = weir.connect("postgres", name);
+        until("they are remembered", || {
+            let answers = questions.map(|sql| client.query(sql).value());
+            assert_eq!(answers, [table, moment], "{name}");
+            hits(name) > 3
+        });
+    }
+}
+
 #[test]
 fn roles_are_those_of_all_databases() {
     let pg = Postgres::start();

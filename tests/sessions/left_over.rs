@@ -232,3 +232,69 @@ fn a_request_that_is_not_complete_is_no_idleness() {
     assert_eq!(client.answer().value(), "200000");
     weir.assert_quiet();
 }
+
+/// Runs without a Sync: its transaction is not over, and who goes then has not committed it.
+#[test]
+fn what_was_not_followed_by_a_sync_is_not_committed() {
+    let pg = Postgres::start();
+    let general = "default_pool_size = 1\ntransaction_timeout = '500ms'";
+    let weir = Pgweir::start(pg.port, general);
+    let mut admin = pg.client();
+    admin.query("create table t (n int)");
+    let group = [parse("", "insert into t values (1)"), bind(""), execute()].concat();
+    let whole = [parse("", "select 1"), bind(""), execute(), sync()].concat();
+    let flush = message(b'H', b"");
+    let cases = [
+        ("alone", group.clone()),
+        ("behind another one", [whole, group.clone()].concat()),
+        ("answered", [group, flush].concat()),
+    ];
+    for stays in [false, true] {
+        for (case, messages) in &cases {
+            let mut client = weir.client();
+            client.send(messages).unwrap();
+            thread::sleep(Duration::from_millis(200));
+            if stays {
+                // Its time is over.
+                thread::sleep(Duration::from_millis(600));
+                client.send(&sync()).unwrap();
+            } else {
+                drop(client);
+            }
+            // Another client's transaction is its own, whatever it does in it.
+            let mut next = weir.client();
+            assert_eq!(next.query("select 1").code(), None);
+            next.query("begin");
+            next.query("rollback");
+            let there = admin.query("select count(*) from t").value();
+            assert_eq!(there, "0", "{case}, stays: {stays}");
+        }
+    }
+}
+
+/// The server undoes it with the transaction, and so must what is believed of the connection.
+#[test]
+fn a_setting_in_a_transaction_that_is_cut_off_is_not_believed() {
+    let pg = Postgres::start();
+    let general = "default_pool_size = 1\nidle_transaction_timeout = '100ms'";
+    let weir = Pgweir::start(pg.port, general);
+    pg.client().query("create role plain; create schema s1");
+    for (set, show, expected) in [
+        ("set search_path = s1", "show search_path", "s1"),
+        ("set role plain", "select current_user", "plain"),
+    ] {
+        for stays in [false, true] {
+            let mut other = weir.client();
+            other.query(set);
+            let mut client = weir.client();
+            client.query("begin");
+            client.query(set);
+            if stays {
+                thread::sleep(Duration::from_millis(300));
+            } else {
+                drop(client);
+            }
+            assert_eq!(other.query(show).value(), expected, "stays: {stays}");
+        }
+    }
+}

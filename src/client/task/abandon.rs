@@ -39,7 +39,9 @@ impl ClientTask {
         };
         let ours = |e: &Expect| matches!(e, Expect::Probe | Expect::Values | Expect::Replay);
         let asked = || server.state.backlog.iter().any(ours);
-        let forever = self.state.pins.contains(Pin::Forever);
+        let forever =
+            self.state.pins.contains(Pin::Forever) || server.state.backlog.may_pin_forever();
+        let unsent = active.x.up.half_forwarded() || active.x.up.pending_len() > 0;
         let unsure = active.x.is_unsure() || !self.state.pins.is_empty() || asked();
         let in_transaction = server.state.status != b'I';
         // How many answers the client still waits for, each ended by ReadyForQuery.
@@ -57,6 +59,10 @@ impl ClientTask {
             match fate {
                 Fate::Discard(why) => lender.discard(server, why),
                 Fate::Recycle(_) if forever => lender.discard(server, UNDISCARDABLE),
+                // Whatever were said to it now would be a part of that message, or end that transaction.
+                Fate::Recycle(_) if unsent || group_open => {
+                    lender.discard(server, "in the middle of a client's request");
+                }
                 // What it holds for this client must not be the next one's.
                 Fate::Recycle(work) if unsure => lender.recycle(server, work.max(Work::Reset)),
                 Fate::Recycle(work) => lender.recycle(server, work),

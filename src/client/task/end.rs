@@ -148,17 +148,22 @@ impl ClientTask {
             matches!(active.phase, Phase::Attached(_))
                 && (active.x.up.half_forwarded() || active.x.up.pending_len() > 0)
         });
+        // Its statements have run, maybe, in a transaction that only its Sync would have ended.
+        let open = self.active.as_ref().is_some_and(|a| a.x.group.open);
         let now = self.context.clock.now();
         let Some(server) = self.unlink(now) else {
             return;
         };
         let session = self.pool.settings().mode == PoolMode::Session;
         let lender = self.lender();
-        if self.state.pins.contains(pins::Pin::Forever) {
+        let forever = self.state.pins.contains(pins::Pin::Forever);
+        if forever || server.state.backlog.may_pin_forever() {
             lender.discard(server, UNDISCARDABLE);
         } else if unsent {
             // The server has a part of a message.
             lender.discard(server, "client left in the middle of a message");
+        } else if open {
+            lender.discard(server, "client left in front of a Sync");
         } else if !server.state.backlog.is_empty() || server.state.skipping {
             if session || unsure || !self.state.pins.is_empty() {
                 lender.discard(server, "client left in the middle of a query");
