@@ -1,9 +1,11 @@
 //! A remembered reply: the server's own frames, and what they depend on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::mark::Snapshot;
 use super::packed::Generations;
+use super::rules::Life;
 use crate::session::recording::Ending;
 
 /// Beside its bytes, an entry costs this much memory: itself, its counters, its place in the store's
@@ -83,13 +85,20 @@ impl Entry {
         !describes || self.description.is_some() || never
     }
 
-    /// Asked by one who will get a new one if it is [`Age::Over`].
+    /// Asked by one who will get a new one if it is [`Age::Over`], and whose own rules may be stricter than those
+    /// by which it was kept.
     #[inline]
-    pub fn age(&self, now: u64) -> Age {
-        if now < self.expires {
+    pub fn age(&self, now: u64, life: &Life) -> Age {
+        let millis = |time: Duration| time.as_millis() as u64;
+        let (ttl, stale) = match self.ending {
+            Ending::Complete => (millis(life.ttl), millis(life.stale)),
+            Ending::Error { .. } => (millis(life.errors), 0),
+        };
+        let expires = self.expires.min(self.filled.saturating_add(ttl));
+        if now < expires {
             return Age::Fresh;
         }
-        if now >= self.stale_until {
+        if now >= self.stale_until.min(expires.saturating_add(stale)) {
             return Age::Over;
         }
         let renewing = self.renewing.load(Ordering::Relaxed);
@@ -131,12 +140,35 @@ mod tests {
             snapshot,
             [0, 100, 50_000],
         );
-        assert_eq!(entry.age(99), Age::Fresh);
-        assert_eq!(entry.age(100), Age::Over);
-        assert_eq!(entry.age(101), Age::Stale);
+        let life = life(100, 50_000);
+        assert_eq!(entry.age(99, &life), Age::Fresh);
+        assert_eq!(entry.age(100, &life), Age::Over);
+        assert_eq!(entry.age(101, &life), Age::Stale);
         // That one has failed.
-        assert_eq!(entry.age(101 + RENEWAL), Age::Over);
-        assert_eq!(entry.age(102 + RENEWAL), Age::Stale);
-        assert_eq!(entry.age(50_000), Age::Over);
+        assert_eq!(entry.age(101 + RENEWAL, &life), Age::Over);
+        assert_eq!(entry.age(102 + RENEWAL, &life), Age::Stale);
+        assert_eq!(entry.age(50_000, &life), Age::Over);
+    }
+
+    fn life(ttl: u64, stale: u64) -> Life {
+        Life {
+            ttl: Duration::from_millis(ttl),
+            stale: Duration::from_millis(stale),
+            errors: Duration::ZERO,
+            passing: false,
+        }
+    }
+
+    /// Two pools, users or applications with other rules have the same answers.
+    #[test]
+    fn who_wants_younger_answers_gets_no_older_ones() {
+        let marks: Marks = Vec::new().into();
+        let snapshot = Snapshot::take(&marks).unwrap();
+        let times = [1000, 61_000, 61_000];
+        let entry = Entry::new(Box::default(), None, Box::default(), snapshot, times);
+        assert_eq!(entry.age(5999, &life(5000, 0)), Age::Fresh);
+        assert_eq!(entry.age(6000, &life(5000, 0)), Age::Over);
+        assert_eq!(entry.age(6000, &life(3_600_000, 0)), Age::Fresh);
+        assert_eq!(entry.age(61_000, &life(3_600_000, 9000)), Age::Over);
     }
 }

@@ -91,7 +91,7 @@ impl ClientTask {
         if failed || asked.life.passing || !entry.is_enough(asked.shape.describes) {
             return false;
         }
-        if !(entry.snapshot.holds() && entry.age(now.millis()) == Age::Fresh) {
+        if !(entry.snapshot.holds() && entry.age(now.millis(), &asked.life) == Age::Fresh) {
             return false;
         }
         self.give(&cache, &entry, asked.shape, b'T', now);

@@ -157,7 +157,7 @@ impl ClientTask {
             } else if !entry.is_enough(shape.describes) {
                 // It was asked for without its description.
             } else {
-                match entry.age(millis) {
+                match entry.age(millis, &life) {
                     Age::Over => count(&cache.counters.expired),
                     _ if tier.is_some_and(|t| t.is_strict()) => held = Some(entry),
                     age => {
