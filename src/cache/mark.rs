@@ -75,6 +75,11 @@ impl Mark {
         self.version.load(Ordering::SeqCst)
     }
 
+    /// By how many.
+    pub fn times_pending(&self) -> usize {
+        self.pending.load(Ordering::SeqCst) as usize
+    }
+
     pub fn is_pending(&self) -> bool {
         self.pending.load(Ordering::SeqCst) > 0
     }

@@ -220,6 +220,19 @@ impl Space {
         self.unfollowed.lock().push(held);
     }
 
+    /// Whether a write may still be committed, or have been, though nobody is left who would hear of it.
+    pub fn is_in_doubt(&self) -> bool {
+        // Whatever is not followed holds the whole pending, too.
+        let unfollowed = self.unfollowed.lock().len();
+        let mut relations = self
+            .pending()
+            .into_iter()
+            .filter(|oid| *oid != self.whole.oid);
+        !self.doubts.lock().is_empty()
+            || relations.next().is_some()
+            || self.whole.times_pending() > unfollowed
+    }
+
     /// Ends the doubts that are old enough. To be called from time to time.
     pub fn settle_doubts(&self, now: Instant) {
         self.unfollowed.lock().retain(|held| {

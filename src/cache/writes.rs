@@ -266,12 +266,49 @@ mod tests {
         writes.note(&space, &relations(&space, &[1]));
         writes.publish();
         drop(writes);
-        assert!(before.is_outdated());
+        assert!(before.is_outdated() && space.is_in_doubt());
         assert!(Snapshot::take(&a).is_none());
         space.settle_doubts(Instant::now());
         assert!(Snapshot::take(&a).is_none());
         space.settle_doubts(Instant::now() + Duration::from_secs(60));
-        assert!(Snapshot::take(&a).is_some());
+        assert!(Snapshot::take(&a).is_some() && !space.is_in_doubt());
+        // What another process does is not this one's doubt; a write is, until it is over.
+        let held: Arc<dyn std::any::Any + Send + Sync> = Arc::new(());
+        space.wait_for(Arc::downgrade(&held));
+        assert!(!space.is_in_doubt());
+        writes = Writes::default();
+        writes.note(&space, &Change::Everything { schema: false });
+        writes.publish();
+        assert!(space.is_in_doubt());
+        writes.end();
+        assert!(!space.is_in_doubt());
+    }
+
+    /// What is done where a write is over is done where it may be.
+    #[test]
+    fn a_doubt_reaches_as_far_as_a_write() {
+        let (space, other) = (Space::new("d".to_owned()), Space::new("e".to_owned()));
+        space.set_neighbours(vec![Arc::downgrade(&other)]);
+        let near = reads(&other, &[1]);
+        let before = Snapshot::take(&near).unwrap();
+        let mut writes = Writes::default();
+        writes.note(&space, &Change::Everywhere);
+        writes.publish();
+        drop(writes);
+        assert!(before.is_outdated(), "a role may have changed");
+        // Judged by a schema that was another one when it ran.
+        let space = Space::new("d".to_owned());
+        let untouched = reads(&space, &[7]);
+        let before = Snapshot::take(&untouched).unwrap();
+        let mut writes = Writes::default();
+        writes.note(&space, &relations(&space, &[1]));
+        space.schema_may_change();
+        writes.publish();
+        drop(writes);
+        assert!(before.is_outdated());
+        assert!(Snapshot::take(&untouched).is_none());
+        space.settle_doubts(Instant::now() + Duration::from_secs(60));
+        assert!(Snapshot::take(&untouched).is_some());
     }
 
     #[test]

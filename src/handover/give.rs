@@ -156,14 +156,10 @@ impl Giver<'_> {
                 }
             }
         }
-        self.speaker
-            .say(
-                &ToNew::Done {
-                    cut_off: self.given.cut_off,
-                },
-                &[],
-            )
-            .await
+        let spaces = self.door.pools.caches().spaces();
+        let in_doubt = spaces.iter().filter(|space| space.is_in_doubt()).count() as u64;
+        let cut_off = self.given.cut_off + in_doubt;
+        self.speaker.say(&ToNew::Done { cut_off }, &[]).await
     }
 
     fn obey(&self, message: ToRunning) {

@@ -35,7 +35,8 @@ pub enum ToNew {
     Pool(Pool),
     /// With its socket, and then that of its server connection, if it has one.
     Client(Box<Client>),
-    /// Everybody is there or gone; so many were cut off in the middle of something.
+    /// Everybody is there or gone; so many were cut off in the middle of something, or are databases with a write
+    /// that may be committed yet.
     Done { cut_off: u64 },
 }
 
