@@ -27,11 +27,11 @@ use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::core::{Granted, Ticket};
 use crate::pool::settings::PoolSettings;
-use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::{self, SqlState};
+use crate::protocol::sqlstate;
 use crate::server::{Activity, Server};
-use crate::session::client::{ClientState, Detached};
+use crate::session::client::ClientState;
 use crate::session::detached::{self, Wants};
+use crate::session::fault::Fault;
 use crate::session::link::{Link, Rules};
 use crate::session::pins::Pins;
 use crate::telemetry::events::{Retry, Timeout};
@@ -52,6 +52,7 @@ mod moving;
 mod noting;
 mod queued;
 mod reading;
+mod refusing;
 mod shared;
 mod timeouts;
 mod told;
@@ -284,6 +285,7 @@ impl ClientTask {
                 self.worker.home(),
             ),
         );
+        active.note_faults(&self.pool, self.worker.home());
         match wants {
             Err(violation) => Step::end(End::Violation(violation)),
             Ok(Wants::Terminate) => Step::end(End::Terminated),
@@ -384,12 +386,12 @@ impl ClientTask {
             return Some(Step::end(End::Killed));
         }
         if cancelled {
-            let text = "canceling statement due to user request";
-            self.refuse(sqlstate::QUERY_CANCELED, text);
+            self.refuse_cancelled();
         } else {
             self.note_timeout(Timeout::QueryWait);
             let limit = self.limit(|t| t.query_wait);
             self.refuse(
+                Fault::QueryWaitTimeout,
                 sqlstate::TOO_MANY_CONNECTIONS,
                 &format!("query_wait_timeout: no server connection became free within {limit:?}"),
             );
@@ -446,36 +448,6 @@ impl ClientTask {
             active.began = None;
         }
         self.set_idle_deadline(now);
-    }
-
-    /// Answers the request that could not be served, and skips it; the client goes on.
-    fn refuse(&mut self, code: SqlState, message: &str) {
-        self.count_refused();
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        let up = &mut active.x.up;
-        let simple = matches!(up.unscanned().first(), Some(b'Q' | b'F'));
-        if simple && let Ok(Some(header)) = crate::protocol::frame::header(up.unscanned()) {
-            up.skip(header.total);
-        }
-        let out = active.x.down.insert();
-        encode::error(out, Severity::Error, code, message, None);
-        if simple {
-            encode::ready_for_query(out, b'I');
-        } else {
-            self.state.detached = Detached::SkippingToSync;
-        }
-    }
-
-    fn refuse_for_outage(&mut self) -> Step {
-        let (code, message) = match self.pool.outage() {
-            Some(outage) => (outage.code, outage.message),
-            None => ("08006".to_owned(), "no server connection".to_owned()),
-        };
-        let code = SqlState::new(&code);
-        self.refuse(code, &message);
-        Step::Again
     }
 }
 
