@@ -145,9 +145,9 @@ CACHE = [
         graph("Other instances are heard", "short", f"With [cache.shared] only; 0: they are not. {RUNBOOK}pgweircacheshareddown", ("min by (instance) (pgweir_cache_shared_up{$INSTANCE})", "{{instance}}")),
     ],
     [
-        graph("Writes made elsewhere are known up to", "s", f"With feeds only (invalidation): this long ago. {RUNBOOK}pgweircachefeedlost", ('max by (instance, database) (pgweir_cache_feed_lag_seconds{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
-        graph("Feeds are followed", "short", f"With feeds only; 0: it is not, and the cache is not asked. {RUNBOOK}pgweircachefeedlost", ('min by (instance, database) (pgweir_cache_feed_up{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
-        graph("What feeds tell of", "ops", "With feeds only: changes of tables, and how often a feed was lost.", ('sum by (database) (rate(pgweir_cache_feed_events_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} changes"), ('sum by (database) (rate(pgweir_cache_feed_losses_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} lost")),
+        graph("Writes made elsewhere are known up to", "s", f"With feeds only (invalidation): this long ago. {RUNBOOK}pgweircachefeedlost", ('max by (instance, server_database) (pgweir_cache_feed_lag_seconds{$INSTANCE})', "{{instance}} {{server_database}}")),
+        graph("Feeds are followed", "short", f"With feeds only; 0: it is not, and the cache is not asked. {RUNBOOK}pgweircachefeedlost", ('min by (instance, server_database) (pgweir_cache_feed_up{$INSTANCE})', "{{instance}} {{server_database}}")),
+        graph("What feeds tell of", "ops", "With feeds only: changes of tables, and how often a feed was lost.", ('sum by (server_database) (rate(pgweir_cache_feed_events_total{$INSTANCE}[$__rate_interval]))', "{{server_database}} changes"), ('sum by (server_database) (rate(pgweir_cache_feed_losses_total{$INSTANCE}[$__rate_interval]))', "{{server_database}} lost")),
     ],
 ]
 

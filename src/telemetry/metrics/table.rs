@@ -142,10 +142,10 @@ families! {
     CACHE_ENTRIES: Gauge "pgweir_cache_entries" [] "Entries stored.";
     CACHE_SIZE: Gauge "pgweir_cache_size_bytes" [] "Memory of the entries.";
     CACHE_MAX_SIZE: Gauge "pgweir_cache_max_size_bytes" [] "Most memory of the entries.";
-    FEED_UP: Gauge "pgweir_cache_feed_up" [DATABASE] "Whether the feed of writes made elsewhere is followed.";
-    FEED_LAG: Gauge "pgweir_cache_feed_lag_seconds" [DATABASE] "Age of the moment up to which all writes made elsewhere are known.";
-    FEED_LOSSES: Counter "pgweir_cache_feed_losses_total" [DATABASE] "How often the feed of writes made elsewhere was lost.";
-    FEED_EVENTS: Counter "pgweir_cache_feed_events_total" [DATABASE] "Changes of a table that the feed has told of.";
+    FEED_UP: Gauge "pgweir_cache_feed_up" [SERVER_DATABASE] "Whether the feed of writes made elsewhere is followed.";
+    FEED_LAG: Gauge "pgweir_cache_feed_lag_seconds" [SERVER_DATABASE] "Age of the moment up to which all writes made elsewhere are known.";
+    FEED_LOSSES: Counter "pgweir_cache_feed_losses_total" [SERVER_DATABASE] "How often the feed of writes made elsewhere was lost.";
+    FEED_EVENTS: Counter "pgweir_cache_feed_events_total" [SERVER_DATABASE] "Changes of a table that the feed has told of.";
     SHARED_UP: Gauge "pgweir_cache_shared_up" [] "Whether other instances are heard.";
     SHARED_LAG: Gauge "pgweir_cache_shared_lag_seconds" [] "Age of the moment up to which all writes of other instances are known.";
     SHARED: Counter "pgweir_cache_shared_total" [WHAT] "What the shared cache has done, by what.";
