@@ -101,16 +101,19 @@ pub(super) fn apply_config(
     // Certificates are read again even if their names are the same.
     let tls = tls_server(&new).map_err(|e| format!("{e:#}"))?;
     let new = Arc::new(new);
-    door.pools
-        .apply(Arc::clone(&new))
-        .map_err(|e| e.to_string())?;
-    door.pools.open_minimum();
+    // What can fail comes before what can be felt.
     logging.set(&new.log)?;
+    if let Err(error) = door.pools.apply(Arc::clone(&new)) {
+        // It could be opened before.
+        let _ = logging.set(&old.log);
+        return Err(error.to_string());
+    }
+    door.pools.open_minimum();
     door.tls.store(tls);
     door.peers.apply(&new);
     door.limits.set_total(new.max_client_conn);
-    door.users.forget();
     door.config.store(new);
+    door.users.forget();
     door.pools.shared().events.note_configured();
     tracing::info!(applied = ?report.applied, "configuration reloaded");
     let keys = report.needs_restart.into_iter();

@@ -109,10 +109,10 @@ impl ScramVerifier {
 
     /// Of a user that does not exist: looks like any other, always the same for the same name, and
     /// no password fits it.
-    pub fn mock(user: &str, mock_key: &[u8; 32]) -> ScramVerifier {
+    pub fn mock(user: &str, mock_key: &[u8; 32], iterations: NonZeroU32) -> ScramVerifier {
         let seed = mac(mock_key, b"keys");
         ScramVerifier {
-            iterations: ITERATIONS,
+            iterations,
             salt: ScramVerifier::own_salt(user, mock_key).to_vec(),
             stored_key: mac(&seed, user.as_bytes()),
             server_key: seed,

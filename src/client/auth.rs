@@ -6,13 +6,14 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::auth::md5;
-use crate::auth::scram::{self, ITERATIONS, Mechanism, ScramError, ScramKeys, ScramVerifier};
+use crate::auth::scram::{self, Mechanism, ScramError, ScramKeys, ScramVerifier};
 use crate::auth::secret::Secret;
 use crate::client::elsewhere::{Judge, Turns};
 use crate::client::hashing::Hashing;
@@ -39,6 +40,8 @@ pub struct AuthRequest<'a> {
     pub common_name: Option<&'a str>,
     /// For the salts of users that do not exist; random, the same all the process's life.
     pub mock_key: &'a [u8; 32],
+    /// Of SCRAM, for users without a verifier of their own: those who do not exist look like those who do.
+    pub iterations: NonZeroU32,
     /// Bounds how many passwords are hashed at once.
     pub hashing: &'a Hashing,
     /// For `Ldap` and `Pam`.
@@ -140,7 +143,7 @@ async fn cleartext(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Pro
         _ => None,
     };
     // Everybody is hashed for, or the time taken would tell who has which kind of secret, or none.
-    let verifier = stored.unwrap_or_else(|| ScramVerifier::mock(request.user, request.mock_key));
+    let verifier = stored.unwrap_or_else(|| mock_of(request));
     let fits = fits(request, verifier, password.clone()).await;
     let same = |known: &str, given: &str| {
         constant_time::verify_slices_are_equal(known.as_bytes(), given.as_bytes()).is_ok()
@@ -233,11 +236,15 @@ fn scram_error(request: &AuthRequest<'_>, error: ScramError) -> AuthError {
     }
 }
 
+fn mock_of(request: &AuthRequest<'_>) -> ScramVerifier {
+    ScramVerifier::mock(request.user, request.mock_key, request.iterations)
+}
+
 async fn verifier(request: &AuthRequest<'_>) -> Result<ScramVerifier, AuthError> {
     match request.secret {
         Some(Secret::Scram(text)) => {
             // A stored verifier that cannot be read fits no password.
-            let mock = || ScramVerifier::mock(request.user, request.mock_key);
+            let mock = || mock_of(request);
             Ok(ScramVerifier::parse(text).unwrap_or_else(mock))
         }
         // The caller has turned passwords into verifiers; here it would cost time on this thread.
@@ -245,12 +252,13 @@ async fn verifier(request: &AuthRequest<'_>) -> Result<ScramVerifier, AuthError>
             let (password, mut salt) = (Arc::clone(password), [0; 16]);
             aws_lc_rs::rand::fill(&mut salt)
                 .map_err(|_| AuthError::Protocol("no random numbers"))?;
-            let derive = move || ScramVerifier::derive(&password, &salt, ITERATIONS);
+            let iterations = request.iterations;
+            let derive = move || ScramVerifier::derive(&password, &salt, iterations);
             let derived = request.hashing.run(derive).await;
             derived.ok_or(AuthError::Protocol("shutting down"))
         }
         // An MD5 hash is no use for SCRAM.
-        Some(Secret::Md5(_)) | None => Ok(ScramVerifier::mock(request.user, request.mock_key)),
+        Some(Secret::Md5(_)) | None => Ok(mock_of(request)),
     }
 }
 

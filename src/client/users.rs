@@ -36,8 +36,8 @@ struct Known {
     secret: Option<Secret>,
 }
 
-/// By database and user.
-type Key = (String, String);
+/// Who was asked how, and for whom.
+type Key = (Asking, String);
 
 /// A password, the iterations, and the verifier made of them.
 type Derived = (Arc<str>, NonZeroU32, Secret);
@@ -69,11 +69,11 @@ impl Users {
         let Some(asking) = Asking::of(config, database) else {
             return Ok(None);
         };
-        let key = (asking.dbname.to_owned(), user.to_owned());
+        let key = (asking, user.to_owned());
         if let Some(known) = self.remembered(&key, config.auth.query_ttl) {
             return Ok(known);
         }
-        let secret = look_up(config, pools, &asking, user).await?;
+        let secret = look_up(config, pools, &key.0, user).await?;
         self.remember(key, secret.clone());
         Ok(secret)
     }
@@ -135,14 +135,13 @@ impl Users {
     /// A password was wrong; perhaps it is a new one.
     pub fn forget_user(&self, config: &Config, database: &str, user: &str) {
         if let Some(asking) = Asking::of(config, database) {
-            let key = (asking.dbname.to_owned(), user.to_owned());
-            self.looked_up.lock().remove(&key);
+            self.looked_up.lock().remove(&(asking, user.to_owned()));
         }
     }
 }
 
 /// How a user of some database is looked up.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Asking {
     query: String,
     user: String,

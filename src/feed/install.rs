@@ -200,8 +200,8 @@ begin
     if not exists (select from pg_event_trigger_dropped_objects() o where not o.is_temporary) then
       return;
     end if;
-  elsif TG_TAG like 'DROP %' then
-    -- Told by sql_drop, which knows what was temporary.
+  elsif TG_TAG like 'DROP %' and TG_TAG <> 'DROP OWNED' then
+    -- Told by sql_drop, which knows what was temporary, and nothing of privileges.
     return;
   elsif exists (select from pg_event_trigger_ddl_commands())
     and not exists (select from pg_event_trigger_ddl_commands() c

@@ -235,8 +235,10 @@ impl Job {
         self.space.follow.known(asked, bound);
     }
 
-    /// From here on changes are heard of; what is remembered may have missed some.
+    /// From here on changes are heard of; what is remembered may have missed some, and so may what is known of the
+    /// catalogs.
     fn begin(&self) {
+        self.space.schema_may_change();
         self.space.flush();
         tracing::info!(database = %self.space.name, kind = self.what.kind.as_str(),
             relations = self.space.follow.coverage(), "writes made elsewhere are followed");

@@ -287,6 +287,7 @@ impl Pools {
                     || b.password_source != database.password_source
                     || b.server_tls != database.server_tls
                     || b.parameters != database.parameters
+                    || b.connect_query != database.connect_query
             });
             inner.budgets(&pool.database, &database, &pool.user);
             let before = pool.settings_now();

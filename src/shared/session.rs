@@ -14,6 +14,7 @@ use super::keys::{self, Said};
 use super::lease::{self, Request};
 use super::{Link, Tier};
 use crate::cache::caches::Caches;
+use crate::cache::outbox::SCHEMA;
 use crate::cache::space::Space;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -288,7 +289,8 @@ fn apply(caches: &Caches, said: &Said) {
 
 /// The memory tier; what is shared is another matter.
 pub(super) fn forget_all(caches: &Caches) {
-    let forget = |space: Arc<Space>| space.changed_by_peer(0);
+    // Among what was missed may have been a change of the schema.
+    let forget = |space: Arc<Space>| space.changed_by_peer(SCHEMA);
     caches.spaces().into_iter().for_each(forget);
 }
 

@@ -291,6 +291,42 @@ fn a_lost_feed_bypasses(kind: &str) {
     followed.weir.assert_quiet();
 }
 
+/// While nobody listened, a view has become another one.
+fn a_schema_that_changed_in_a_gap_is_looked_at(kind: &str) {
+    let mut followed = Followed::start(kind, 15);
+    let mut client = followed.weir.client();
+    followed
+        .outside
+        .query("create view seen as select n from plain");
+    let read = "select sum(n) from seen";
+    followed.wait("followed");
+    followed.warm(&mut client, read);
+    let losses: u64 = followed.feed()["losses"].parse().unwrap();
+    followed.outside.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where application_name = 'pgweir cache feed'; \
+         create or replace view seen as select n from plain union all select n from busy",
+    );
+    until("the loss is noticed", || {
+        followed.feed()["losses"].parse::<u64>().unwrap() > losses
+    });
+    followed.wait("followed");
+    followed.warm(&mut client, read);
+    assert_eq!(client.query("update busy set n = n + 1000").code(), None);
+    let there = followed.outside.query(read).value();
+    assert_eq!(followed.ask(&mut client, read).0, there);
+}
+
+#[test]
+fn a_view_redefined_in_a_gap_of_notifications_is_looked_at() {
+    a_schema_that_changed_in_a_gap_is_looked_at("notify");
+}
+
+#[test]
+fn a_view_redefined_in_a_gap_of_the_stream_is_looked_at() {
+    a_schema_that_changed_in_a_gap_is_looked_at("replication");
+}
+
 #[test]
 fn notifications_lost_are_a_bypass() {
     a_lost_feed_bypasses("notify");

@@ -212,6 +212,31 @@ pool_size = 3
 
 const SHADOW: &str = "SELECT usename, passwd FROM pg_catalog.pg_shadow WHERE usename = $1";
 
+/// What one database's query says of a user is nothing to another database with a query of its own.
+#[test]
+fn passwords_of_one_database_open_no_other() {
+    let postgres = postgres();
+    let one = |name: &str, password: &str| {
+        format!(
+            "[pools.{name}]\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\nuser = \"postgres\"\n\
+             auth_dbname = \"postgres\"\nauth_query = \"SELECT $1::text, '{password}'\"\n",
+            postgres.port
+        )
+    };
+    let config =
+        with_auth_query(&postgres, "scram-sha-256", SHADOW) + &one("a", "one") + &one("b", "two");
+    let weir = Pgweir::with_config(&config);
+    let log_in = |database: &str, password: &str| {
+        let login = format!("user=alice password={password} dbname={database}");
+        psql(&weir.conninfo(&login), "SELECT 1")
+    };
+    for (database, right, wrong) in [("a", "one", "two"), ("b", "two", "one")] {
+        assert!(log_in(database, wrong).is_err(), "{database}");
+        assert_eq!(log_in(database, right).as_deref(), Ok("1"), "{database}");
+        assert!(log_in(database, wrong).is_err(), "{database}");
+    }
+}
+
 #[test]
 fn users_that_only_the_server_knows() {
     let postgres = postgres();

@@ -209,6 +209,39 @@ fn a_file_that_cannot_be_applied_changes_nothing_either() {
     assert_eq!(weir.client().query("select 1").value(), "1");
 }
 
+/// What cannot be opened is found out before anything else has changed.
+#[test]
+fn a_log_that_cannot_be_opened_changes_nothing_either() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "");
+    let mut client = weir.client();
+    assert_eq!(client.query("select 1").value(), "1");
+    // Nobody is there.
+    weir.rewrite(free_port(), "[log]\nfile = '/nonexistent/pgweir.log'");
+    weir.reload(FAILED);
+    weir.console().query("RECONNECT");
+    assert_eq!(client.query("select 2").value(), "2");
+    assert_eq!(weir.client().query("select 3").value(), "3");
+}
+
+/// Connections that have begun by another query are not those that are wanted now.
+#[test]
+fn another_connect_query_is_for_all_connections() {
+    let pg = shared_postgres();
+    let weir = Pgweir::start(pg.port, "default_pool_size = 1");
+    let mut client = weir.client();
+    let zone = client.query("show timezone").value();
+    let pool = format!(
+        "default_pool_size = 1\n[pools.postgres]\nhost = '127.0.0.1'\nport = {}\n\
+         connect_query = \"set timezone to 'Asia/Tokyo'\"",
+        pg.port
+    );
+    weir.rewrite(pg.port, &pool);
+    weir.reload(DONE);
+    assert_ne!(zone, "Asia/Tokyo");
+    assert_eq!(client.query("show timezone").value(), "Asia/Tokyo");
+}
+
 #[test]
 fn what_is_logged_can_change() {
     let pg = shared_postgres();

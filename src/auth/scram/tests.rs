@@ -35,18 +35,21 @@ fn the_example_of_the_rfc() {
 
 #[test]
 fn a_wrong_password_and_an_unknown_user_fail_alike() {
-    for verifier in [verifier("pen"), ScramVerifier::mock("user", &[7; 32])] {
+    for verifier in [
+        verifier("pen"),
+        ScramVerifier::mock("user", &[7; 32], ITERATIONS),
+    ] {
         let challenge = begin_with(verifier, &PLAIN, CLIENT_FIRST.as_bytes(), OUR_NONCE).unwrap();
         let error = challenge.verify(CLIENT_FINAL.as_bytes()).unwrap_err();
         assert_eq!(error, ScramError::WrongProof);
     }
     assert_eq!(
-        ScramVerifier::mock("a", &[7; 32]),
-        ScramVerifier::mock("a", &[7; 32])
+        ScramVerifier::mock("a", &[7; 32], ITERATIONS),
+        ScramVerifier::mock("a", &[7; 32], ITERATIONS)
     );
     assert_ne!(
-        ScramVerifier::mock("a", &[7; 32]).salt,
-        ScramVerifier::mock("b", &[7; 32]).salt
+        ScramVerifier::mock("a", &[7; 32], ITERATIONS).salt,
+        ScramVerifier::mock("b", &[7; 32], ITERATIONS).salt
     );
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn prove(
         allow_cleartext: config.auth.allow_cleartext,
         common_name: demand.common_name.as_deref(),
         mock_key,
+        iterations: config.auth.scram_iterations,
         hashing: &door.hashing,
         judge: demand.judge.as_ref(),
         turns: &door.turns,

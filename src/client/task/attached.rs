@@ -137,7 +137,8 @@ impl ClientTask {
                 Phase::Attached(server) => !server.state.backlog.is_empty(),
                 _ => false,
             };
-            owed && active.write_by.is_none() && active.x.down.pending_len() <= 4096
+            let held = active.hold_down.is_some() || active.write_by.is_some();
+            owed && !held && active.x.down.pending_len() <= 4096
         })
     }
 
