@@ -4,7 +4,7 @@ use super::active::Active;
 use super::{ClientTask, Phase};
 use crate::client::info::Now;
 use crate::session::server::Copy;
-use crate::telemetry::events::{Retry, Timeout};
+use crate::telemetry::events::Retry;
 
 impl Active {
     /// Bytes have been sent to the server. When all of a request is there, its time begins.
@@ -55,9 +55,5 @@ impl ClientTask {
     pub(super) fn note_retry(&self, why: Retry) {
         let here = self.pool.shared().events_at(self.worker.home());
         here.retries.count(why);
-    }
-
-    pub(super) fn note_timeout(&self, which: Timeout) {
-        self.pool.note_timeout(self.worker.home(), which);
     }
 }
