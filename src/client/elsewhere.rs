@@ -87,7 +87,8 @@ async fn ask_directory(
     password: &str,
 ) -> Result<bool, String> {
     let _turn = turns.ldap.acquire().await.map_err(|e| e.to_string())?;
-    ldap::accepts(options, user, password).await
+    // Boxed: its state is large, and every login would carry room for it, whoever judges.
+    Box::pin(ldap::accepts(options, user, password)).await
 }
 
 #[cfg(feature = "pam")]
