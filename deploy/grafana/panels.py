@@ -63,7 +63,7 @@ OVERVIEW = [
     ],
     [
         graph("Queries and transactions", "reqps", "By instance.", (rate("pgweir_queries_total", "instance"), "queries {{instance}}"), (rate("pgweir_transactions_total", "instance"), "transactions {{instance}}")),
-        graph("Errors of servers", "reqps", f"ErrorResponses, whatever they are: the dashboard of errors has their classes. {RUNBOOK}pgweirerrorbudgetburn", (rate("pgweir_errors_total", "instance"), "{{instance}}")),
+        graph("Errors", "reqps", f"ErrorResponses of servers, whatever they are, and errors that clients had from pgweir itself: the dashboard of errors has their classes and reasons. {RUNBOOK}pgweirerrorbudgetburn", (rate("pgweir_errors_total", "instance"), "servers {{instance}}"), (of_process("pgweir_client_errors_total", "instance"), "pgweir {{instance}}")),
     ],
     [
         graph("99 % take at most", "s", f"Waiting for a server connection, and the query once there is one. {RUNBOOK}pgweirwaitslow", (quantile(0.99, "pgweir_client_wait_seconds"), "wait"), (quantile(0.99, "pgweir_query_seconds"), "query"), (quantile(0.99, "pgweir_server_seconds"), "of it PostgreSQL and network")),
@@ -84,7 +84,7 @@ POOLS = [
     [
         graph("Clients waiting", "short", f"For a server connection. {RUNBOOK}pgweirqueuebuilding", (f"sum by ({PAIR}) (pgweir_clients_waiting{{$POOL}})", NAME)),
         graph("The first in the queue has waited", "s", f"Right now. {RUNBOOK}pgweirwaitlong", (f"max by ({PAIR}) (pgweir_client_wait_longest_seconds{{$POOL}})", NAME), limits=(1, 5)),
-        graph("Use of the pool", "percentunit", "Server connections in use, of pool_size. Near 100 % with clients that wait: shorter transactions, or a larger pool if PostgreSQL has room.", (f"{USED} / {SIZE}", NAME), limits=(0.8, 0.95)),
+        graph("Use of the pool", "percentunit", f"Server connections in use, of pool_size. Near 100 % with clients that wait: shorter transactions, or a larger pool if PostgreSQL has room. {RUNBOOK}pgweirpoolexhausted", (f"{USED} / {SIZE}", NAME), limits=(0.8, 0.95)),
     ],
     [
         graph("99 % wait at most", "s", f"For a server connection. {RUNBOOK}pgweirwaitslow", (quantile(0.99, "pgweir_client_wait_seconds", PAIR), NAME)),
@@ -145,15 +145,16 @@ CACHE = [
         graph("Other instances are heard", "short", f"With [cache.shared] only; 0: they are not. {RUNBOOK}pgweircacheshareddown", ("min by (instance) (pgweir_cache_shared_up{$INSTANCE})", "{{instance}}")),
     ],
     [
-        graph("Writes made elsewhere are known up to", "s", f"With feeds only (invalidation): this long ago. {RUNBOOK}pgweircachefeedlost", ('max by (instance, database) (pgweir_cache_feed_lag_seconds{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
-        graph("Feeds are followed", "short", f"With feeds only; 0: it is not, and the cache is not asked. {RUNBOOK}pgweircachefeedlost", ('min by (instance, database) (pgweir_cache_feed_up{$INSTANCE,database=~"$database"})', "{{instance}} {{database}}")),
-        graph("What feeds tell of", "ops", "With feeds only: changes of tables, and how often a feed was lost.", ('sum by (database) (rate(pgweir_cache_feed_events_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} changes"), ('sum by (database) (rate(pgweir_cache_feed_losses_total{$INSTANCE,database=~"$database"}[$__rate_interval]))', "{{database}} lost")),
+        graph("Writes made elsewhere are known up to", "s", f"With feeds only (invalidation): this long ago. {RUNBOOK}pgweircachefeedlost", ('max by (instance, server_database) (pgweir_cache_feed_lag_seconds{$INSTANCE})', "{{instance}} {{server_database}}")),
+        graph("Feeds are followed", "short", f"With feeds only; 0: it is not, and the cache is not asked. {RUNBOOK}pgweircachefeedlost", ('min by (instance, server_database) (pgweir_cache_feed_up{$INSTANCE})', "{{instance}} {{server_database}}")),
+        graph("What feeds tell of", "ops", "With feeds only: changes of tables, and how often a feed was lost.", ('sum by (server_database) (rate(pgweir_cache_feed_events_total{$INSTANCE}[$__rate_interval]))', "{{server_database}} changes"), ('sum by (server_database) (rate(pgweir_cache_feed_losses_total{$INSTANCE}[$__rate_interval]))', "{{server_database}} lost")),
     ],
 ]
 
 ERRORS = [
     [
-        graph("Errors of servers, by class", "reqps", f"Classes of SQLSTATE; 53, 57, 58 and XX are about resources, shutdowns and the system. {RUNBOOK}pgweirerrorbudgetburn", (of_process("pgweir_errors_by_class_total", "class") + " > 0", "{{class}}")),
+        graph("Errors of pgweir itself, by reason", "reqps", f"What clients that had logged in were told instead of an answer. {RUNBOOK}pgweirerrorbudgetburn", (of_process("pgweir_client_errors_total", "reason"), "{{reason}}")),
+        graph("Errors of servers, by class", "reqps", "Classes of SQLSTATE; 53, 57, 58 and XX are about resources, shutdowns and the system.", (of_process("pgweir_errors_by_class_total", "class") + " > 0", "{{class}}")),
         graph("Timeouts, by kind", "reqps", "Of the settings of that name.", (of_process("pgweir_timeouts_by_kind_total", "kind"), "{{kind}}")),
         graph("Refused, by reason", "reqps", f"By a limit. {RUNBOOK}pgweirqueuerefusing", (of_process("pgweir_refusals_total", "reason"), "{{reason}}")),
     ],
@@ -210,6 +211,10 @@ CAPACITY = [
         graph("Encryption", "short", "Connections by what encrypts them.", ("sum by (tls) (pgweir_clients_by_tls{$INSTANCE})", "clients {{tls}}"), ("sum by (tls) (pgweir_servers_by_tls{$INSTANCE})", "servers {{tls}}")),
         graph("Reloads", "short", "Of the configuration, within an hour, by result. A failure leaves the old one in force; the log has the line.", ("sum by (instance, result) (increase(pgweir_reloads_total{$INSTANCE}[1h]))", "{{instance}} {{result}}")),
         graph("Versions", "short", "How many instances run each.", ("count by (version) (pgweir_build_info{$INSTANCE})", "{{version}}")),
+    ],
+    [
+        graph("What was not told", "ops", "Log lines left out, because there were too many of their kind, and lost, because they came too fast. With [sentry] and [traces] only: reports of errors, and transactions, that did not reach their receiver.", (of_process("pgweir_log_lines_left_out_total", "instance"), "{{instance}} log lines left out"), (of_process("pgweir_log_lines_lost_total", "instance"), "{{instance}} log lines lost"), (of_process("pgweir_error_reports_dropped_total", "instance"), "{{instance}} error reports"), (of_process("pgweir_traced_transactions_dropped_total", "instance"), "{{instance}} traced transactions")),
+        graph("Pools not shown", "short", "Beyond the 1,000 that have metrics; what they do is in no panel that is by pool.", ("sum by (instance) (pgweir_pools_not_shown{$INSTANCE})", "{{instance}}")),
     ],
 ]
 

@@ -64,6 +64,10 @@ struct Known {
     read: Instant,
 }
 
+/// Which part of a key is the statement's text: behind the place, the user, what the pool gives its connections, and
+/// the session's settings.
+pub const TEXT: usize = 4;
+
 /// Whatever an answer depends on that is the same for all sessions of a pool, before they have set anything.
 fn prefix(space: &Space, user: &str, database: &Database) -> Box<[u8]> {
     let mut key = Key::default();
@@ -71,13 +75,17 @@ fn prefix(space: &Space, user: &str, database: &Database) -> Box<[u8]> {
     if !is_planted(Bug::NoRole) {
         key.part(user.as_bytes());
     }
+    let mut given = Key::default();
     for (name, value) in &database.parameters {
         if name != "application_name" {
-            key.part(name.as_bytes());
-            key.part(value.as_bytes());
+            given.part(name.as_bytes());
+            given.part(value.as_bytes());
         }
     }
-    key.part(database.connect_query.as_deref().unwrap_or("").as_bytes());
+    if let Some(query) = &database.connect_query {
+        given.part(query.as_bytes());
+    }
+    key.part(given.bytes());
     key.bytes().into()
 }
 

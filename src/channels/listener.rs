@@ -20,6 +20,7 @@ use crate::pool::Pool;
 use crate::protocol::frame::{self, HEADER};
 use crate::protocol::{backend, encode};
 use crate::server::{Activity, Server};
+use crate::session::fault::Fault;
 
 /// How often it is looked whether the connection must go.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,6 +62,7 @@ pub async fn run(pool: Arc<Pool>) {
                         Refusal {
                             code: "08006".to_owned(),
                             message: format!("the listening connection was lost: {why}"),
+                            fault: Some(Fault::ServerLost),
                         }
                     }
                 }
@@ -94,6 +96,7 @@ async fn connect(pool: &Arc<Pool>) -> Option<Result<Server, Refusal>> {
             return Some(Err(Refusal {
                 code: "08006".to_owned(),
                 message: format!("no listening connection to the server: {error}"),
+                fault: Some(Fault::Outage),
             }));
         }
         sleep(delay).await;
@@ -337,6 +340,7 @@ impl<'a> Listener<'a> {
                 let refusal = Refusal {
                     code: String::from_utf8_lossy(fields.code).into_owned(),
                     message: String::from_utf8_lossy(fields.message).into_owned(),
+                    fault: None,
                 };
                 match head {
                     Some(unanswered) if fields.severity == b"ERROR" => {

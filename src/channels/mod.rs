@@ -24,12 +24,15 @@ use tokio::sync::{Notify, oneshot};
 use self::subscriber::Subscriber;
 use self::subscriptions::{ChannelRow, Subscriptions};
 use crate::server::ServerInfo;
+use crate::session::fault::Fault;
 
 /// An SQLSTATE and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub code: String,
     pub message: String,
+    /// `None`: the server's own words.
+    pub fault: Option<Fault>,
 }
 
 /// The server's answer to a `LISTEN`: the NoticeResponses that came with it.

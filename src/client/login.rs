@@ -456,7 +456,7 @@ async fn in_time<T>(pool: &Pool, step: impl Future<Output = T>) -> Result<T, Ref
         pool.note_timeout(Home::Control, Timeout::QueryWait);
         let waited =
             format!("query_wait_timeout: no server connection became free within {limit:?}");
-        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited).counted_as(Login::Timeout)
+        Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, waited).counted_as(Login::QueryWaitTimeout)
     })
 }
 

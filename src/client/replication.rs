@@ -21,6 +21,7 @@ use crate::protocol::encode::{self, Severity};
 use crate::protocol::frame::{BadLength, Header};
 use crate::protocol::sqlstate;
 use crate::server::cancel;
+use crate::session::fault::Fault;
 use crate::session::upstream::ClientViolation;
 use crate::telemetry::events::Timeout;
 use crate::worker::Home;
@@ -217,6 +218,7 @@ impl ReplicationClient {
             _ if self.said_why => End::ServerLost,
             Doing::Streaming => End::ServerLost,
             Doing::Nothing | Doing::Command => End::Fatal(
+                Fault::ServerLost,
                 sqlstate::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly".to_owned(),
             ),
@@ -275,6 +277,9 @@ impl ReplicationClient {
     }
 
     fn finish(&mut self, end: End) {
+        if let Some(why) = end.fault() {
+            self.connection.pool().note_fault(Home::Control, why);
+        }
         self.say_last_words(&end);
         self.say_good_bye();
         self.connection.closes_because(match end {

@@ -27,10 +27,8 @@ use crate::pool::Pool;
 use crate::pool::budget::Permit;
 use crate::pool::core::{Granted, Ticket};
 use crate::pool::settings::PoolSettings;
-use crate::protocol::encode::{self, Severity};
-use crate::protocol::sqlstate::SqlState;
 use crate::server::{Activity, Server};
-use crate::session::client::{ClientState, Detached};
+use crate::session::client::ClientState;
 use crate::session::detached::{self, Wants};
 use crate::session::link::{Link, Rules};
 use crate::session::pins::Pins;
@@ -52,6 +50,7 @@ mod moving;
 mod noting;
 mod queued;
 mod reading;
+mod refusing;
 mod shared;
 mod timeouts;
 mod told;
@@ -287,6 +286,7 @@ impl ClientTask {
                 self.worker.home(),
             ),
         );
+        active.note_faults(&self.pool, self.worker.home());
         match wants {
             Err(violation) => Step::end(End::Violation(violation)),
             Ok(Wants::Terminate) => Step::end(End::Terminated),
@@ -420,36 +420,6 @@ impl ClientTask {
             active.began = None;
         }
         self.set_idle_deadline(now);
-    }
-
-    /// Answers the request that could not be served, and skips it; the client goes on.
-    fn refuse(&mut self, code: SqlState, message: &str) {
-        self.count_refused();
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        let up = &mut active.x.up;
-        let simple = matches!(up.unscanned().first(), Some(b'Q' | b'F'));
-        if simple && let Ok(Some(header)) = crate::protocol::frame::header(up.unscanned()) {
-            up.skip(header.total);
-        }
-        let out = active.x.down.insert();
-        encode::error(out, Severity::Error, code, message, None);
-        if simple {
-            encode::ready_for_query(out, b'I');
-        } else {
-            self.state.detached = Detached::SkippingToSync;
-        }
-    }
-
-    fn refuse_for_outage(&mut self) -> Step {
-        let (code, message) = match self.pool.outage() {
-            Some(outage) => (outage.code, outage.message),
-            None => ("08006".to_owned(), "no server connection".to_owned()),
-        };
-        let code = SqlState::new(&code);
-        self.refuse(code, &message);
-        Step::Again
     }
 }
 

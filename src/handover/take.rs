@@ -34,7 +34,9 @@ use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate;
 use crate::protocol::startup::{self, Replication};
 use crate::server::auth::Credentials;
+use crate::session::fault::Fault;
 use crate::session::portable::{Known, UnknownStatement};
+use crate::worker::Home;
 
 /// The running process answers within that time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -281,6 +283,8 @@ impl Taker {
             Ok(()) => self.clients += 1,
             Err(error) => {
                 log_whom!(warn, whom, %error, "cannot take over a client");
+                let here = door.pools.shared().events_at(Home::Control);
+                here.faults.count(Fault::ShuttingDown);
                 let mut out = Vec::new();
                 let text = error.to_string();
                 encode::error(

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::{Pool, Shared};
 use crate::pool::stats::{Times, Totals};
+use crate::session::fault::Fault;
 use crate::telemetry::events::{Here, Timeout};
 use crate::worker::Home;
 
@@ -88,6 +89,11 @@ impl Pool {
     pub fn note_timeout(&self, home: Home, which: Timeout) {
         self.shard(home).timeouts.add(1);
         self.shared.events_at(home).timeouts.count(which);
+    }
+
+    /// One of its clients is given an error that no server has sent.
+    pub fn note_fault(&self, home: Home, why: Fault) {
+        self.shared.events_at(home).faults.count(why);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::channels::is_about_channels;
+use super::fault::Fault;
 use super::memory::{Share, Together};
 use super::pins::Pins;
 use super::reported::Reported;
@@ -74,6 +75,7 @@ pub struct ClientState {
 /// What became of a transaction that the client did not end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
+    pub why: Fault,
     pub code: SqlState,
     pub message: &'static str,
 }

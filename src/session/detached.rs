@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::client::{ClientState, Detached};
+use super::fault::Fault;
 use super::link::{Exchange, Rules};
 use super::memory;
 use super::statement::{Source, Statement};
@@ -315,10 +316,16 @@ fn commits(text: &[u8]) -> bool {
 
 fn refuse(client: &mut ClientState, x: &mut Exchange, tag: u8) {
     let out = x.down.insert();
-    let (code, message) = match client.failure.take() {
-        Some(failure) => (failure.code, failure.message),
-        None => (sqlstate::IN_FAILED_TRANSACTION, ABORTED),
+    let failure = client.failure.take();
+    let (why, code, message) = match failure {
+        Some(failure) => (failure.why, failure.code, failure.message),
+        None => (
+            Fault::FailedTransaction,
+            sqlstate::IN_FAILED_TRANSACTION,
+            ABORTED,
+        ),
     };
+    x.faults.push(why);
     encode::error(out, Severity::Error, code, message, None);
     if matches!(tag, b'Q' | b'F') {
         encode::ready_for_query(out, b'E');

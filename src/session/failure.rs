@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::backlog::{Expect, Naming, Rejection};
 use super::counted::Run;
 use super::detached::ABORTED;
+use super::fault::Fault;
 use super::link::{LastWords, Link};
 use super::pins::Pin;
 use super::server::Copy;
@@ -101,6 +102,10 @@ impl Link<'_> {
             routine,
             simple,
         } = *rejection;
+        self.x.faults.push(match code {
+            sqlstate::IN_FAILED_TRANSACTION => Fault::FailedTransaction,
+            _ => Fault::Statement,
+        });
         let out = self.x.down.insert();
         match routine {
             None => encode::error(out, Severity::Error, code, &message, None),
@@ -187,6 +192,7 @@ impl Link<'_> {
             Some(text) => {
                 self.x.group.answered = true;
                 self.x.down.skip(total);
+                self.x.faults.push(Fault::QueryTimeout);
                 let code = sqlstate::QUERY_CANCELED;
                 encode::error(self.x.down.insert(), Severity::Error, code, text, None);
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::client::ClientState;
 use super::counted::Counting;
+use super::fault::Fault;
 use super::lane::Lane;
 use super::memory::Share;
 use super::recording::Recording;
@@ -142,6 +143,8 @@ pub struct Exchange {
     pub counting: Counting,
     /// Of the errors in `tally`, in turn.
     pub error_classes: Vec<Class>,
+    /// Errors that were given in the server's place.
+    pub faults: Vec<Fault>,
     /// For the log and for traces.
     pub told: Told,
 }
@@ -224,6 +227,7 @@ impl Exchange {
             tally: Tally::default(),
             counting: Counting::default(),
             error_classes: Vec::new(),
+            faults: Vec::new(),
             told: Told::default(),
         }
     }
@@ -272,6 +276,7 @@ impl Exchange {
         self.detach();
         self.tally = Tally::default();
         self.error_classes.clear();
+        self.faults.clear();
         self.up.clear();
         self.unread.clear();
         self.down.clear();

@@ -20,6 +20,7 @@ pub mod detached;
 pub mod downstream;
 pub mod effects;
 pub mod failure;
+pub mod fault;
 pub mod held;
 pub mod lane;
 mod leash;

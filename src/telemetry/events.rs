@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::counts::{Counts, Label, labels};
 use crate::protocol::sqlstate::{CLASSES, Class};
+use crate::session::fault::Fault;
 use crate::session::pins::Pin;
 
 impl Label for Class {
@@ -65,8 +66,11 @@ labels! {
         NoDatabase = "no_database",
         /// Some limit of clients, logins or waiters is reached.
         Limit = "limit",
-        /// `client_login_timeout`, `query_wait_timeout`.
+        /// `[login] max_failures` or `max_address_failures`: others before it had failed.
+        FailedLogins = "failed_logins",
+        /// `client_login_timeout`.
         Timeout = "timeout",
+        QueryWaitTimeout = "query_wait_timeout",
         Protocol = "protocol",
         /// It left before it had said what it wants: a health check, or a handshake that failed.
         Gone = "gone",
@@ -144,6 +148,7 @@ pub struct Here {
     pub timeouts: Counts<Timeout>,
     pub pins: Counts<Pin>,
     pub retries: Counts<Retry>,
+    pub faults: Counts<Fault>,
 }
 
 /// Of a process.

@@ -562,6 +562,9 @@ fn pools_with_other_parameters_have_answers_of_their_own() {
             hits(name) > 3
         });
     }
+    let top = weir.show("CACHE TOP");
+    let of = |sql: &str| top.iter().filter(|r| r["statement"] == sql).count();
+    assert_eq!(questions.map(of), [3, 3], "{top:?}");
 }
 
 #[test]

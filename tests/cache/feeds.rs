@@ -35,12 +35,12 @@ create role feeder login replication;
 ";
 
 /// `feed_max_lag`, in seconds.
-const LAG: f64 = 1.0;
+pub const LAG: f64 = 1.0;
 
-struct Followed {
+pub struct Followed {
     pg: Postgres,
     weir: Pgweir,
-    outside: Wire,
+    pub outside: Wire,
 }
 
 fn printed(arguments: &[&str]) -> String {
@@ -75,7 +75,7 @@ impl Followed {
         Followed::with(kind, version, "", &[])
     }
 
-    fn with(kind: &str, version: u32, more: &str, variables: &[(&str, &str)]) -> Followed {
+    pub fn with(kind: &str, version: u32, more: &str, variables: &[(&str, &str)]) -> Followed {
         let pg = Postgres::start_version(version);
         let mut outside = pg.client();
         for sql in [SCHEMA, &install(kind), &install(kind)] {
@@ -92,6 +92,17 @@ impl Followed {
         let followed = Followed { pg, weir, outside };
         followed.wait("followed");
         followed
+    }
+
+    pub fn port(&self) -> u16 {
+        self.pg.port
+    }
+
+    /// Server processes of the feed.
+    pub fn processes(&mut self) -> Vec<u32> {
+        let sql = "select pid from pg_stat_activity where application_name = 'pgweir cache feed'";
+        let rows = self.outside.query(sql).rows();
+        rows.iter().map(|row| row[0].parse().unwrap()).collect()
     }
 
     fn feed(&self) -> Row {
@@ -258,13 +269,6 @@ fn the_log_tells_of_changes_in_other_versions() {
     changes_are_seen("replication", 18);
 }
 
-/// Server processes of the feed.
-fn processes(followed: &mut Followed) -> Vec<u32> {
-    let sql = "select pid from pg_stat_activity where application_name = 'pgweir cache feed'";
-    let rows = followed.outside.query(sql).rows();
-    rows.iter().map(|row| row[0].parse().unwrap()).collect()
-}
-
 fn a_lost_feed_bypasses(kind: &str) {
     let mut followed = Followed::start(kind, 15);
     let mut client = followed.weir.client();
@@ -302,7 +306,7 @@ fn a_silent_feed_bypasses(kind: &str) {
     let mut client = followed.weir.client();
     let read = "select n from plain where id = 1";
     followed.warm(&mut client, read);
-    let processes = processes(&mut followed);
+    let processes = followed.processes();
     assert!(!processes.is_empty());
     processes.iter().for_each(|pid| kill("-STOP", *pid));
     followed

@@ -7,5 +7,6 @@ mod answers;
 mod cached;
 mod check;
 mod feeds;
+mod measured;
 mod rules;
 mod shared;

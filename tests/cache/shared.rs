@@ -10,12 +10,12 @@ use crate::support::redis::Redis;
 use crate::support::{Pgweir, Postgres, Wire, query};
 
 /// `max_lag`, in seconds.
-const LAG: f64 = 1.0;
+pub const LAG: f64 = 1.0;
 
-struct Fleet {
+pub struct Fleet {
     pg: Postgres,
-    redis: Redis,
-    weirs: Vec<Pgweir>,
+    pub redis: Redis,
+    pub weirs: Vec<Pgweir>,
 }
 
 const SCHEMA: &str = "
@@ -37,7 +37,7 @@ impl Fleet {
         Fleet::with(instances, "", "")
     }
 
-    fn with(instances: usize, shared: &str, bug: &str) -> Fleet {
+    pub fn with(instances: usize, shared: &str, bug: &str) -> Fleet {
         let pg = Postgres::start();
         assert_eq!(pg.client().query(SCHEMA).code(), None);
         let redis = Redis::start();

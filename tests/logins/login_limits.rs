@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::login::{psql, wait_until};
+use crate::support::metrics::Metrics;
 use crate::support::operate::{error_text, field, last_words};
 use crate::support::{Answer, Pgweir, Wire, message, startup};
 use socket2::{Domain, Socket, Type};
@@ -88,7 +89,9 @@ fn refusals(weir: &Pgweir) -> HashMap<String, u64> {
 
 #[test]
 fn who_guesses_wrong_waits_and_nobody_else() {
-    let weir = weir("max_failures = 3\nbackoff = '2s'");
+    let metrics = Metrics::new();
+    let login = format!("max_failures = 3\nbackoff = '2s'{}", metrics.section());
+    let weir = weir(&login);
     let log_in = |address, user, password| log_in(&weir, address, user, password);
     for _ in 0..3 {
         let (code, _, _) = log_in("127.0.0.2", "amy", "wrong").unwrap_err();
@@ -103,6 +106,11 @@ fn who_guesses_wrong_waits_and_nobody_else() {
     );
     assert!(detail.starts_with("Try again in "), "{detail}");
     assert_eq!(refusals(&weir)["failed_logins"], 1);
+    let counted = ["wrong_password", "failed_logins", "limit"].map(|result| {
+        let series = format!("pgweir_login_attempts_total{{result=\"{result}\"}}");
+        metrics.value(&series).unwrap()
+    });
+    assert_eq!(counted, [3.0, 1.0, 0.0]);
     // She is not locked out elsewhere, and others are not there.
     assert_eq!(log_in("127.0.0.3", "amy", "right"), Ok(()));
     assert_eq!(log_in("127.0.0.2", "bob", "right"), Ok(()));

@@ -293,6 +293,7 @@ fn every_panel_has_something_to_show() {
         "query_timeout = '1s'\ndefault_pool_size = 3\n{}\n[client_tls]\nsslmode = 'prefer'\n\
          key_file = '{dir}/server.key'\ncert_file = '{dir}/server.crt'\n\
          [cache.shared]\nurl = 'redis://127.0.0.1:{}'\n\
+         [sentry]\ndsn = 'http://key@127.0.0.1:1/1'\n[traces]\nendpoint = 'http://127.0.0.1:1'\nsample = 0.1\n\
          [pools.postgres]\nhost = '127.0.0.1'\nport = {}\n[pools.postgres.cache]\nenabled = true\n\
          invalidation = 'notify'\nfeed_user = 'postgres'\n[pools.replicated]\ndbname = 'postgres'\nreads = 'auto'\n\
          probe_interval = '200ms'\nhosts = [{{ host = '127.0.0.1', port = {} }}, {{ host = '127.0.0.1', port = {} }}]\n",

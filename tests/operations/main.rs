@@ -5,6 +5,7 @@ mod support;
 
 mod abstract_sockets;
 mod alerts;
+mod client_errors;
 mod console;
 mod dashboards;
 mod deploy;

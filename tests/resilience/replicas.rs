@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::metrics::Metrics;
 use crate::support::operate::until;
 use crate::support::proxy::Proxy;
 use crate::support::{Pgweir, Postgres, Wire, query};
@@ -121,9 +122,14 @@ fn a_replica_that_falls_behind_gets_no_reads_until_it_has_caught_up() {
     let primary = Postgres::start();
     primary.client().query("create table t (a int)");
     let standby = primary.standby();
-    let weir = weir(&[&primary, &standby], "");
+    let metrics = Metrics::new();
+    let weir = weir(&[&primary, &standby], &metrics.section());
     let mut reader = Wire::connect(weir.port, "postgres", "app_ro");
     wait_for_server(&mut reader, &standby);
+    let measured = |pg: &Postgres| {
+        let of = format!(r#"host="127.0.0.1",port="{}""#, pg.port);
+        metrics.value(&format!("pgweir_host_lag_seconds{{{of}}}"))
+    };
     // Where nobody writes, nobody is behind.
     thread::sleep(Duration::from_millis(1500));
     wait_for_server(&mut reader, &standby);
@@ -132,8 +138,12 @@ fn a_replica_that_falls_behind_gets_no_reads_until_it_has_caught_up() {
     wait_for_server(&mut reader, &primary);
     let lag: f64 = host_row(&weir, &standby)[3].parse().unwrap();
     assert!(lag > 1.0, "{lag}");
+    until("the lag is measured", || measured(&standby) > Some(1.0));
+    assert_eq!(measured(&primary), None);
     standby.client().query("select pg_wal_replay_resume()");
     wait_for_server(&mut reader, &standby);
+    until("it has caught up", || measured(&standby) < Some(1.0));
+    assert!(measured(&standby).is_some());
 }
 
 /// What a crowd that inserts has been told.

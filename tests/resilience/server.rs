@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::rounds;
 use crate::support::crowd::{Crowd, at_rest};
+use crate::support::metrics::Metrics;
 use crate::support::operate::until;
 use crate::support::proxy::Proxy;
 use crate::support::*;
@@ -39,7 +40,9 @@ fn a_crash_and_a_recovery() {
 #[test]
 fn a_long_outage_is_told() {
     let mut pg = Postgres::start();
-    let weir = Pgweir::start(pg.port, &format!("{SIZE}server_login_retry = 0.5"));
+    let metrics = Metrics::new();
+    let config = format!("{SIZE}server_login_retry = 0.5{}", metrics.section());
+    let weir = Pgweir::start(pg.port, &config);
     let crowd = Crowd::gather(weir.port, 8);
     pg.crash();
     thread::sleep(Duration::from_secs(2));
@@ -54,7 +57,13 @@ fn a_long_outage_is_told() {
     crowd.all_are_served();
     assert!(began.elapsed() < Duration::from_secs(5));
     drop(wire);
-    crowd.leave().only(&["08006", "57P01", "57P03"]);
+    let seen = crowd.leave();
+    seen.only(&["08006", "57P01", "57P03"]);
+    // Each that was told is counted, and no more.
+    let told = 1.0 + seen.errors.values().sum::<u64>() as f64;
+    let counted = ["outage", "server_lost"].map(|reason| metrics.client_errors(reason));
+    assert_eq!(counted[0] + counted[1], told, "{counted:?} {seen:?}");
+    assert!(counted[0] >= 2.0 && counted[1] <= 4.0, "{counted:?}");
     at_rest(&weir, &pg);
 }
 

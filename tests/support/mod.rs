@@ -17,6 +17,7 @@ pub mod dnsmasq;
 pub mod failing;
 pub mod ini;
 pub mod login;
+pub mod metrics;
 pub mod operate;
 pub mod postgres;
 pub mod proxy;

@@ -8,7 +8,7 @@ use super::{Table, columns, s};
 use crate::admin::console::Console;
 use crate::cache::counters::{BYPASSES, Counters};
 use crate::cache::judged::{Doing, Judged};
-use crate::cache::pool::PoolCache;
+use crate::cache::pool::{PoolCache, TEXT};
 use crate::cache::writes::Change;
 use crate::pool::Pool;
 use crate::shared::TierCounters;
@@ -252,7 +252,7 @@ pub(in crate::admin) fn top(console: &Console) -> Table {
     keep(&mut entries);
     let rows = entries.iter().map(|(_, entry)| {
         let parts = parts(&entry.key);
-        let text = parts.get(3).copied().unwrap_or_default();
+        let text = parts.get(TEXT).copied().unwrap_or_default();
         vec![
             s(shown(parts.first().copied().unwrap_or_default())),
             s(shown(parts.get(1).copied().unwrap_or_default())),

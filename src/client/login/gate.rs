@@ -17,6 +17,7 @@ use crate::config::{AuthType, Config};
 use crate::listener::Accepted;
 use crate::protocol::sqlstate;
 use crate::server::connect::Address;
+use crate::telemetry::events::Login;
 use crate::telemetry::refusals::Reason;
 
 /// What the door remembers of those who have not come in.
@@ -149,6 +150,7 @@ pub(super) fn begin(
         Refusal {
             detail: Some(format!("Try again in {} s.", seconds(left))),
             ..Refusal::new(sqlstate::TOO_MANY_CONNECTIONS, "too many failed logins")
+                .counted_as(Login::FailedLogins)
         }
     })
 }

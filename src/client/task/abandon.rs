@@ -1,10 +1,12 @@
 //! Taking its server connection away from a client in the middle of things.
 
-use super::{ClientTask, End, Phase, Severity, Step, encode};
+use super::{ClientTask, End, Phase, Step};
 use crate::pool::recycle::Work;
+use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::session::backlog::Expect;
 use crate::session::client::{Detached, Failure};
+use crate::session::fault::Fault;
 use crate::session::pins::Pin;
 
 /// The server connection is lost to the client; what becomes of it otherwise.
@@ -19,15 +21,38 @@ pub(super) const UNDISCARDABLE: &str = "session state that cannot be reset";
 /// What a client is told whose server connection listened for it.
 const DEAF: &str = "the server connection that listened for this client is gone: notifications may have been missed";
 
-static LOST: Failure = Failure {
-    code: sqlstate::CONNECTION_FAILURE,
-    message: "the server connection of this transaction was lost",
-};
+/// What a client is told that asks for more in a transaction whose server connection is gone.
+const fn lost(why: Fault) -> Failure {
+    Failure {
+        why,
+        code: sqlstate::CONNECTION_FAILURE,
+        message: "the server connection of this transaction was lost",
+    }
+}
+
+static LOST: Failure = lost(Fault::ServerLost);
+static LOST_AS_TOO_LONG: Failure = lost(Fault::TransactionTimeout);
+static LOST_AS_IDLE: Failure = lost(Fault::IdleTransactionTimeout);
+
+/// Why a server closes a connection that has said this last. Its own limits on transactions are no outage.
+pub(super) fn lost_by(code: &str) -> Fault {
+    match SqlState::new(code) {
+        sqlstate::TRANSACTION_TIMEOUT => Fault::TransactionTimeout,
+        sqlstate::IDLE_IN_TRANSACTION_TIMEOUT => Fault::IdleTransactionTimeout,
+        _ => Fault::ServerLost,
+    }
+}
 
 impl ClientTask {
     /// Takes the server connection away from the client in the middle of things, and answers
     /// everything that it had asked for with an error.
-    pub(super) fn abandon(&mut self, code: SqlState, message: &str, fate: Fate) -> Step {
+    pub(super) fn abandon(
+        &mut self,
+        why: Fault,
+        code: SqlState,
+        message: &str,
+        fate: Fate,
+    ) -> Step {
         let Some(active) = self.active.as_mut() else {
             return Step::Again;
         };
@@ -72,13 +97,26 @@ impl ClientTask {
         self.state.settings = self.state.committed.clone();
         self.state.savepoints = None;
         if unspeakable {
+            // It is told nothing, but has no answer either.
+            self.note_fault(why);
             return Step::end(End::ServerLost);
         }
         if listened {
             // It must not wait for what will never come.
-            return Step::end(End::Fatal(sqlstate::ADMIN_SHUTDOWN, DEAF.to_owned()));
+            let code = sqlstate::ADMIN_SHUTDOWN;
+            return Step::end(End::Fatal(why, code, DEAF.to_owned()));
         }
+        let told = owed + usize::from(in_group);
+        (0..told).for_each(|_| self.note_fault(why));
         self.answer_owed(code, message, owed, in_group, in_transaction);
+        if in_transaction && told == 0 {
+            // Nobody was waiting: the next statement is told.
+            self.state.failure = Some(match why {
+                Fault::TransactionTimeout => &LOST_AS_TOO_LONG,
+                Fault::IdleTransactionTimeout => &LOST_AS_IDLE,
+                _ => &LOST,
+            });
+        }
         Step::Again
     }
 
@@ -109,9 +147,5 @@ impl ClientTask {
             (true, false) => Detached::FailedTransaction,
             (true, true) => Detached::FailedSkippingToSync,
         };
-        if in_transaction && owed == 0 && !in_group {
-            // Nobody was waiting: the next statement is told.
-            self.state.failure = Some(&LOST);
-        }
     }
 }

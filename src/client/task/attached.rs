@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::abandon::Fate;
+use super::abandon::{Fate, lost_by};
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules, told};
 use crate::client::info::{CancelBegun, Control, Now, State, log_client};
@@ -11,6 +11,7 @@ use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
 use crate::server::cancel;
+use crate::session::fault::Fault;
 use crate::session::link::{Leash, Link};
 use crate::session::pins::Pins;
 use crate::session::upstream::Progress;
@@ -156,6 +157,7 @@ impl ClientTask {
                 let message = "protocol violation by the server";
                 self.fails(message);
                 Poll::Ready(self.abandon(
+                    Fault::ServerLost,
                     sqlstate::PROTOCOL_VIOLATION,
                     message,
                     Fate::Discard("protocol violation"),
@@ -226,6 +228,7 @@ impl ClientTask {
         };
         if let Some(error) = active.x.replay_error.take() {
             let end = End::Fatal(
+                Fault::Setting,
                 SqlState::new(&error.code),
                 format!(
                     "a setting of this session can no longer be made: {}",
@@ -322,7 +325,8 @@ impl ClientTask {
             return None;
         }
         let message = "transaction blocks not allowed in statement pooling mode".to_owned();
-        Some(Step::end(End::Fatal(sqlstate::PROTOCOL_VIOLATION, message)))
+        let code = sqlstate::PROTOCOL_VIOLATION;
+        Some(Step::end(End::Fatal(Fault::StatementMode, code, message)))
     }
 
     /// The connection goes back to the pool.
@@ -439,11 +443,13 @@ impl ClientTask {
             "server connection lost");
         match words {
             Some(words) => self.abandon(
+                lost_by(&words.code),
                 SqlState::new(&words.code),
                 &words.message,
                 Fate::Discard("server closed the connection"),
             ),
             None => self.abandon(
+                Fault::ServerLost,
                 sqlstate::CONNECTION_FAILURE,
                 "server closed the connection unexpectedly",
                 Fate::Discard("server conn crashed?"),

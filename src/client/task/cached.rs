@@ -23,6 +23,7 @@ use crate::config::PoolMode;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::counted::tagged_rows;
+use crate::session::fault::Fault;
 use crate::session::recording::{Ending, Recording, State};
 use crate::shared::Tier;
 use crate::statement_stats::entry::Outcome as Counted;
@@ -351,11 +352,11 @@ impl ClientTask {
             return Some(Step::end(End::Killed));
         }
         if cancelled {
-            let text = "canceling statement due to user request";
-            self.refuse(sqlstate::QUERY_CANCELED, text);
+            self.refuse_cancelled();
         } else {
             self.note_timeout(Timeout::Query);
-            self.refuse(sqlstate::QUERY_CANCELED, super::timeouts::STATEMENT);
+            let (code, text) = (sqlstate::QUERY_CANCELED, super::timeouts::STATEMENT);
+            self.refuse(Fault::QueryTimeout, code, text);
         }
         Some(Step::Again)
     }

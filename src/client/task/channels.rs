@@ -14,6 +14,7 @@ use crate::client::info::{Control, Now};
 use crate::protocol::sqlstate;
 use crate::session::channels::{self, Asks, Owed};
 use crate::session::client::Detached;
+use crate::session::fault::Fault;
 use crate::session::link::ChannelChange;
 use crate::sql::{ChannelName, Listening};
 
@@ -115,6 +116,7 @@ impl ClientTask {
             Err(Refusal {
                 code: sqlstate::CONNECTION_FAILURE.as_str().to_owned(),
                 message: "the listening connection was lost".to_owned(),
+                fault: Some(Fault::ServerLost),
             })
         });
         self.set_detached(now);
@@ -148,6 +150,11 @@ impl ClientTask {
         channels::answer(&mut self.state, &mut active.x, owed, reply);
         let shard = self.pool.shard(self.worker.home());
         shard.take(&mut active.x.tally);
+        if let Err(refusal) = reply
+            && let Some(why) = refusal.fault
+        {
+            self.note_fault(why);
+        }
         self.set_idle_deadline(now);
     }
 
@@ -189,15 +196,21 @@ impl ClientTask {
         let subscriber = self.ears.as_ref()?.subscriber();
         if self.state.seen.get("client_encoding") != Some("UTF8") {
             let text = "client_encoding was changed while listening: notifications are in UTF8";
-            return Some(End::Fatal(sqlstate::FEATURE_NOT_SUPPORTED, text.to_owned()));
+            return Some(End::Fatal(
+                Fault::Notifications,
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                text.to_owned(),
+            ));
         }
         Some(match subscriber.deafness()? {
             Deafness::Lost => End::Fatal(
+                Fault::ServerLost,
                 sqlstate::ADMIN_SHUTDOWN,
                 "the listening connection to the server was lost: notifications may have been missed"
                     .to_owned(),
             ),
             Deafness::Overflow => End::Fatal(
+                Fault::Notifications,
                 sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
                 format!(
                     "too many notifications wait for this client (listen_queue_size = {})",

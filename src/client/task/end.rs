@@ -12,6 +12,7 @@ use crate::config::PoolMode;
 use crate::pool::recycle::Work;
 use crate::protocol::encode::{self, Severity};
 use crate::protocol::sqlstate::{self, SqlState};
+use crate::session::fault::Fault;
 use crate::session::pins;
 use crate::session::upstream::ClientViolation;
 use crate::telemetry::counts::Label as _;
@@ -28,7 +29,7 @@ pub enum End {
     /// Its connection broke.
     Broken(io::Error),
     Violation(ClientViolation),
-    Fatal(SqlState, String),
+    Fatal(Fault, SqlState, String),
     ClientIdleTimeout,
     /// It did not take its answer in time.
     SlowReader,
@@ -54,7 +55,7 @@ impl End {
     pub(in crate::client) fn last_words(&self) -> Option<(SqlState, &str)> {
         match self {
             End::Violation(v) => Some((v.code, &v.message)),
-            End::Fatal(code, message) => Some((*code, message)),
+            End::Fatal(_, code, message) => Some((*code, message)),
             End::ClientIdleTimeout => Some((
                 sqlstate::IDLE_SESSION_TIMEOUT,
                 "client_idle_timeout: the connection was idle for too long",
@@ -64,6 +65,26 @@ impl End {
             End::DatabaseGone => Some((sqlstate::ADMIN_SHUTDOWN, "database configuration changed")),
             _ => None,
         }
+    }
+
+    /// As what error it counts, if it is one that the client is given.
+    pub(in crate::client) fn fault(&self) -> Option<Fault> {
+        Some(match self {
+            End::Violation(v) if v.code == sqlstate::OUT_OF_MEMORY => Fault::Memory,
+            End::Violation(_) => Fault::Protocol,
+            End::Fatal(why, ..) => *why,
+            End::ClientIdleTimeout => Fault::ClientIdleTimeout,
+            End::Killed => Fault::Killed,
+            End::ShuttingDown => Fault::ShuttingDown,
+            End::DatabaseGone => Fault::DatabaseGone,
+            // Where the server was lost, that was counted then.
+            End::Terminated
+            | End::Eof
+            | End::Broken(_)
+            | End::SlowReader
+            | End::ServerLost
+            | End::Stopped => return None,
+        })
     }
 
     /// For metrics.
@@ -103,6 +124,12 @@ impl ClientTask {
         self.done = true;
         if matches!(end, End::Violation(v) if v.code == sqlstate::OUT_OF_MEMORY) {
             self.pool.shared().refusals.count(Reason::Memory);
+        }
+        if let Some(why) = end.fault() {
+            self.note_fault(why);
+        }
+        if let Some(active) = &mut self.active {
+            active.note_faults(&self.pool, self.worker.home());
         }
         self.say_last_words(end);
         self.ears = None;

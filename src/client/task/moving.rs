@@ -10,6 +10,7 @@ use crate::pool::budget::Permit;
 use crate::protocol::sqlstate;
 use crate::server::Server;
 use crate::session::client::ClientState;
+use crate::session::fault::Fault;
 use crate::session::settings::Settings;
 use crate::{client::info::ClientInfo, config::Timeouts};
 use std::sync::Arc;
@@ -82,7 +83,8 @@ impl ClientTask {
         let message = "another server has taken the place of the one that this transaction was on";
         self.fails("the server's role has changed");
         let fate = Fate::Discard("the server's role has changed");
-        Some(self.abandon(sqlstate::CONNECTION_FAILURE, message, fate))
+        let code = sqlstate::CONNECTION_FAILURE;
+        Some(self.abandon(Fault::ServerLost, code, message, fate))
     }
 
     /// Leaves this process, if it is asked to and in the middle of nothing; says whether it has.

@@ -3,8 +3,11 @@
 use super::active::Active;
 use super::{ClientTask, Phase};
 use crate::client::info::Now;
+use crate::pool::Pool;
+use crate::session::fault::Fault;
 use crate::session::server::Copy;
 use crate::telemetry::events::Retry;
+use crate::worker::Home;
 
 impl Active {
     /// Bytes have been sent to the server. When all of a request is there, its time begins.
@@ -28,6 +31,15 @@ impl Active {
             self.server_began = None;
         }
     }
+
+    /// What the session has said in a server's place.
+    #[inline]
+    pub(super) fn note_faults(&mut self, pool: &Pool, home: Home) {
+        if !self.x.faults.is_empty() {
+            let faults = self.x.faults.drain(..);
+            faults.for_each(|why| pool.note_fault(home, why));
+        }
+    }
 }
 
 impl ClientTask {
@@ -49,7 +61,13 @@ impl ClientTask {
                 .for_each(|_| here.retries.count(Retry::Statement));
             let classes = active.x.error_classes.drain(..);
             classes.for_each(|class| here.errors.count(class));
+            active.note_faults(&self.pool, self.worker.home());
         }
+    }
+
+    /// The client is about to be given an error of ours.
+    pub(super) fn note_fault(&self, why: Fault) {
+        self.pool.note_fault(self.worker.home(), why);
     }
 
     pub(super) fn note_retry(&self, why: Retry) {

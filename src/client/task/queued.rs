@@ -11,6 +11,7 @@ use crate::pool::core::fair::Turned;
 use crate::pool::core::{Checkout, Ticket};
 use crate::pool::overload;
 use crate::protocol::sqlstate;
+use crate::session::fault::Fault;
 use crate::telemetry::events::Timeout;
 use crate::telemetry::refusals::Reason;
 
@@ -58,24 +59,27 @@ impl ClientTask {
             Ok(Checkout::Refused) | Err(_) if self.is_lent() => self.checkout_from(None, cx, now),
             Ok(Checkout::Refused) => {
                 let limit = self.pool.settings().limits.max_queue;
-                self.turn_away(&format!(
-                    "too many clients wait for a server connection (max_queue = {limit})"
-                ))
+                let why =
+                    format!("too many clients wait for a server connection (max_queue = {limit})");
+                self.turn_away(Fault::Queue, &why)
             }
             Err(Turned::Party) => {
                 let why = overload::describe(&self.pool.settings().database.queue);
-                self.turn_away(&why)
+                self.turn_away(Fault::UserQueue, &why)
             }
-            Err(Turned::Hopeless(expected)) => self.turn_away(&format!(
-                "no server connection is expected within query_wait_timeout: the wait would be about {:.1} s",
-                expected.as_secs_f64()
-            )),
+            Err(Turned::Hopeless(expected)) => {
+                let why = format!(
+                    "no server connection is expected within query_wait_timeout: the wait would be about {:.1} s",
+                    expected.as_secs_f64()
+                );
+                self.turn_away(Fault::ExpectedWait, &why)
+            }
         }
     }
 
-    fn turn_away(&mut self, why: &str) -> Step {
+    fn turn_away(&mut self, why: Fault, text: &str) -> Step {
         self.drop_fill();
-        self.refuse(sqlstate::TOO_MANY_CONNECTIONS, why);
+        self.refuse(why, sqlstate::TOO_MANY_CONNECTIONS, text);
         Step::Again
     }
 
@@ -97,7 +101,8 @@ impl ClientTask {
         let Ok(at) = at else {
             self.pool.shared().refusals.count(Reason::Rate);
             let text = "too many queries a second (max_queries_per_second)";
-            self.refuse(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, text);
+            let code = sqlstate::CONFIGURATION_LIMIT_EXCEEDED;
+            self.refuse(Fault::Rate, code, text);
             return Some(Step::Again);
         };
         let active = self.active.as_mut()?;
@@ -155,6 +160,7 @@ impl ClientTask {
         self.note_timeout(Timeout::QueryWait);
         let limit = self.limit(|t| t.query_wait);
         self.refuse(
+            Fault::QueryWaitTimeout,
             sqlstate::TOO_MANY_CONNECTIONS,
             &format!("query_wait_timeout: no server connection became free within {limit:?}"),
         );
@@ -165,8 +171,7 @@ impl ClientTask {
     pub(super) fn cancelled_waiting(&mut self, now: Now) -> Step {
         self.drop_fill();
         self.set_detached(now);
-        let text = "canceling statement due to user request";
-        self.refuse(sqlstate::QUERY_CANCELED, text);
+        self.refuse_cancelled();
         Step::Again
     }
 }

@@ -11,6 +11,7 @@ use crate::pool::recycle::Work;
 use crate::protocol::encode;
 use crate::protocol::sqlstate;
 use crate::session::client::Failure;
+use crate::session::fault::Fault;
 use crate::telemetry::events::Timeout;
 
 /// Why a running statement is being cancelled.
@@ -20,10 +21,12 @@ pub(super) enum Expired {
 }
 
 static IDLE_IN_TRANSACTION: Failure = Failure {
+    why: Fault::IdleTransactionTimeout,
     code: sqlstate::IDLE_IN_TRANSACTION_TIMEOUT,
     message: "idle transaction timeout: the transaction was rolled back (idle_transaction_timeout)",
 };
 static TRANSACTION: Failure = Failure {
+    why: Fault::TransactionTimeout,
     code: sqlstate::TRANSACTION_TIMEOUT,
     message: "transaction timeout: the transaction was rolled back (transaction_timeout)",
 };
@@ -198,13 +201,19 @@ impl ClientTask {
                 true => Fate::Discard("query_timeout in the middle of a request"),
                 false => Fate::Recycle(Work::Check),
             };
-            return Some(self.abandon(sqlstate::QUERY_CANCELED, STATEMENT, fate));
+            return Some(self.abandon(
+                Fault::QueryTimeout,
+                sqlstate::QUERY_CANCELED,
+                STATEMENT,
+                fate,
+            ));
         }
         if active.cancelling.is_some() {
             // It did not stop in time.
             self.note_timeout(Timeout::CancelWait);
             let fate = Fate::Discard("cancel_wait_timeout");
-            return Some(self.abandon(sqlstate::QUERY_CANCELED, STATEMENT, fate));
+            let code = sqlstate::QUERY_CANCELED;
+            return Some(self.abandon(Fault::QueryTimeout, code, STATEMENT, fate));
         }
         active.cancelling = Some(Expired::Statement);
         active.x.cancel_text = Some(STATEMENT);
@@ -216,7 +225,8 @@ impl ClientTask {
     }
 
     fn end_transaction(&mut self, failure: &'static Failure, work: Work) -> Step {
-        let step = self.abandon(failure.code, failure.message, Fate::Recycle(work));
+        let fate = Fate::Recycle(work);
+        let step = self.abandon(failure.why, failure.code, failure.message, fate);
         if self.state.failure.is_some() {
             self.state.failure = Some(failure);
         }

@@ -119,6 +119,7 @@ fn the_answer_is_the_servers() {
     let refusal = crate::channels::Refusal {
         code: "42601".to_owned(),
         message: "no".to_owned(),
+        fault: None,
     };
     answer(&mut session.client, &mut session.x, owed, &Err(refusal));
     assert_eq!(session.answered(), "EZ");

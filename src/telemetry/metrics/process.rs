@@ -94,6 +94,7 @@ fn events(console: &Console, page: &Page) {
     page.counters_of(&table::RELOADS, &events.reloads);
     page.gauge(&table::CONFIGURED, [], events.configured_at() as f64);
     page.counters_at(&table::ERRORS_BY_CLASS, events, |here| &here.errors);
+    page.counters_at(&table::CLIENT_ERRORS, events, |here| &here.faults);
     page.counters_at(&table::TIMEOUTS_BY_KIND, events, |here| &here.timeouts);
     page.counters_at(&table::PINS_BY_REASON, events, |here| &here.pins);
     page.counters_at(&table::RETRIES, events, |here| &here.retries);

@@ -5,6 +5,7 @@ pub use super::family::{Counter, Gauge, Histogram, Kind, LabelName, Row, Seconds
 use super::family::{Family, closed, families, open};
 use crate::net::stream::Tls;
 use crate::protocol::sqlstate::Class;
+use crate::session::fault::Fault;
 use crate::session::pins::Pin;
 use crate::telemetry::counts::Label;
 use crate::telemetry::events::{Cancel, Connect, Leave, Login, Reload, Retry, Timeout};
@@ -22,7 +23,10 @@ const ROLE: LabelName = closed("role", &["unknown", "down", "primary", "replica"
 const CONNECT: LabelName = closed("result", Connect::LABELS);
 const BREAKER: LabelName = closed("state", &["closed", "open", "half-open"]);
 const BYPASS: LabelName = closed("reason", &super::cache::BYPASS_REASONS);
-const SERVER_DATABASE: LabelName = open("server_database", "database of a server");
+const SERVER_DATABASE: LabelName = open(
+    "server_database",
+    "database of a server, as `app at db:5432`",
+);
 const CAUSE: LabelName = closed("cause", &["tables", "unknown", "flush", "in_doubt"]);
 const WHAT: LabelName = closed(
     "what",
@@ -100,6 +104,7 @@ families! {
 }
 "What happens now and then" {
     ERRORS_BY_CLASS: Counter "pgweir_errors_by_class_total" [closed("class", Class::LABELS)] "ErrorResponses from servers by the class of their SQLSTATE.";
+    CLIENT_ERRORS: Counter "pgweir_client_errors_total" [closed("reason", Fault::LABELS)] "Errors that clients that had logged in were given by pgweir itself, not by a server, by why.";
     TIMEOUTS_BY_KIND: Counter "pgweir_timeouts_by_kind_total" [closed("kind", Timeout::LABELS)] "Timeouts enforced on clients by which it was.";
     PINS_BY_REASON: Counter "pgweir_pins_by_reason_total" [closed("reason", &Pin::LABELS)] "Transactions after which a client kept its server connection, by why; once for each reason.";
     RETRIES: Counter "pgweir_retries_total" [closed("reason", Retry::LABELS)] "What was done once more that a client had asked for once.";
@@ -137,10 +142,10 @@ families! {
     CACHE_ENTRIES: Gauge "pgweir_cache_entries" [] "Entries stored.";
     CACHE_SIZE: Gauge "pgweir_cache_size_bytes" [] "Memory of the entries.";
     CACHE_MAX_SIZE: Gauge "pgweir_cache_max_size_bytes" [] "Most memory of the entries.";
-    FEED_UP: Gauge "pgweir_cache_feed_up" [DATABASE] "Whether the feed of writes made elsewhere is followed.";
-    FEED_LAG: Gauge "pgweir_cache_feed_lag_seconds" [DATABASE] "Age of the moment up to which all writes made elsewhere are known.";
-    FEED_LOSSES: Counter "pgweir_cache_feed_losses_total" [DATABASE] "How often the feed of writes made elsewhere was lost.";
-    FEED_EVENTS: Counter "pgweir_cache_feed_events_total" [DATABASE] "Changes of a table that the feed has told of.";
+    FEED_UP: Gauge "pgweir_cache_feed_up" [SERVER_DATABASE] "Whether the feed of writes made elsewhere is followed.";
+    FEED_LAG: Gauge "pgweir_cache_feed_lag_seconds" [SERVER_DATABASE] "Age of the moment up to which all writes made elsewhere are known.";
+    FEED_LOSSES: Counter "pgweir_cache_feed_losses_total" [SERVER_DATABASE] "How often the feed of writes made elsewhere was lost.";
+    FEED_EVENTS: Counter "pgweir_cache_feed_events_total" [SERVER_DATABASE] "Changes of a table that the feed has told of.";
     SHARED_UP: Gauge "pgweir_cache_shared_up" [] "Whether other instances are heard.";
     SHARED_LAG: Gauge "pgweir_cache_shared_lag_seconds" [] "Age of the moment up to which all writes of other instances are known.";
     SHARED: Counter "pgweir_cache_shared_total" [WHAT] "What the shared cache has done, by what.";
