@@ -267,10 +267,14 @@ mod ldap {
             &format!("ldapserver=127.0.0.1 ldapport={gone} {rest}"),
         );
         assert_refused(log_in(ini.port, "amy", "of amy"), "amy");
+        let log = ini.log();
+        let line = log
+            .lines()
+            .find(|l| l.contains("LDAP authentication is out of order"));
+        let line = line.unwrap_or_else(|| panic!("{log}"));
         assert!(
-            ini.log().contains("LDAP authentication is out of order"),
-            "{}",
-            ini.log()
+            line.contains("/amy@127.0.0.1:"),
+            "whose login it was: {line}"
         );
         // The next server has it: on this port nobody listens at 127.0.0.2.
         let both = format!(

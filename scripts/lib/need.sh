@@ -119,6 +119,7 @@ check_unit() {
 need_systemd_tools() {
     { have systemd-analyze && have systemd-sysusers; } || need_debian "systemd-analyze judges the units; systemd is not started" systemd
 }
+need_logrotate() { [ -x /usr/sbin/logrotate ] || need_debian "rotates a log as the package has it done" logrotate; }
 need_dpkg_shlibdeps() { have dpkg-shlibdeps || need_debian "finds out which libraries the package depends on" dpkg-dev; }
 
 # Sets CARGO_DEB.

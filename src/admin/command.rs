@@ -1,5 +1,6 @@
 //! The console's commands, as text.
 
+use super::console::ShutdownMode;
 use crate::pgbouncer::{ini, settings};
 
 /// A command that was understood.
@@ -23,7 +24,7 @@ pub enum Command {
     WaitClose(Option<String>),
     Reconnect(Option<String>),
     KillClient(u64),
-    Shutdown(super::console::ShutdownMode),
+    Shutdown(ShutdownMode),
     /// `SHOW CACHE FOR 'sql'`.
     ExplainCache(String),
     FlushCache(Flush),
@@ -31,6 +32,44 @@ pub enum Command {
     ResetStatements,
     /// Nothing but blanks and semicolons.
     Empty,
+}
+
+impl Command {
+    /// As the log tells it, in PgBouncer's words where it has some; `None`: it only looks.
+    pub(super) fn deed(&self) -> Option<String> {
+        let on = |verb: &str, database: &Option<String>| match database {
+            Some(name) => format!("{verb} '{name}'"),
+            None => verb.to_owned(),
+        };
+        Some(match self {
+            Command::Show(_)
+            | Command::Parameter(..)
+            | Command::SetIgnored
+            | Command::ExplainCache(_)
+            | Command::Empty => return None,
+            // The value may be a secret.
+            Command::Set(key, _) => format!("SET '{key}'"),
+            Command::Reload => "RELOAD".to_owned(),
+            Command::Pause(database) => on("PAUSE", database),
+            Command::Resume(database) => on("RESUME", database),
+            Command::Suspend => "SUSPEND".to_owned(),
+            Command::Disable(name) => format!("DISABLE '{name}'"),
+            Command::Enable(name) => format!("ENABLE '{name}'"),
+            Command::Kill(database) => on("KILL", database),
+            Command::WaitClose(database) => on("WAIT_CLOSE", database),
+            Command::Reconnect(database) => on("RECONNECT", database),
+            Command::KillClient(id) => format!("KILL_CLIENT {id}"),
+            Command::Shutdown(mode) => match mode {
+                ShutdownMode::Immediate => "SHUTDOWN".to_owned(),
+                ShutdownMode::WaitForServers => "SHUTDOWN WAIT_FOR_SERVERS".to_owned(),
+                ShutdownMode::WaitForClients => "SHUTDOWN WAIT_FOR_CLIENTS".to_owned(),
+            },
+            Command::FlushCache(Flush::All) => "CACHE FLUSH".to_owned(),
+            Command::FlushCache(Flush::Database(name)) => format!("CACHE FLUSH DATABASE '{name}'"),
+            Command::FlushCache(Flush::Table(name)) => format!("CACHE FLUSH TABLE '{name}'"),
+            Command::ResetStatements => "SHOW STATEMENTS RESET".to_owned(),
+        })
+    }
 }
 
 /// What `CACHE FLUSH` forgets.
@@ -141,7 +180,6 @@ const COMMANDS: &[&str] = &[
 /// # Errors
 /// The message for the client: what was not understood, and what is nearest to it.
 pub fn parse(text: &str) -> Result<Command, String> {
-    use super::console::ShutdownMode;
     if let Some(sql) = cache_for(text) {
         return Ok(Command::ExplainCache(sql));
     }

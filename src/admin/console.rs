@@ -2,6 +2,7 @@
 //! wire is in [`session`](super::session).
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +12,7 @@ use super::session::Answer;
 use super::show::{self, Table};
 use crate::client::cancels::CancelRequest;
 use crate::client::directory::Directory;
-use crate::client::info::{ClientInfo, Clock, Control};
+use crate::client::info::{ClientInfo, Clock, Control, log_client};
 use crate::client::login::Door;
 use crate::config::Config;
 use crate::peering::Peer;
@@ -34,6 +35,33 @@ pub struct ConsoleUser {
     pub name: String,
     /// May do more than look.
     pub is_admin: bool,
+}
+
+/// From where a command comes.
+#[derive(Debug)]
+pub(super) enum Giver<'a> {
+    /// Who has logged in to the console.
+    Operator(&'a ClientInfo),
+    /// Somebody at the page, who has shown the admin's password and has no name.
+    Page(SocketAddr),
+}
+
+impl Giver<'_> {
+    /// The log says who has given a command.
+    fn tell(&self, deed: &str) {
+        match self {
+            Giver::Operator(info) => log_client!(info, info, "{deed} command issued"),
+            Giver::Page(peer) => tracing::info!(%peer, by = "page", "{deed} command issued"),
+        }
+    }
+
+    /// And that nothing has come of it.
+    fn tell_failure(&self, deed: &str, error: &str) {
+        match self {
+            Giver::Operator(info) => log_client!(warn, info, error, "{deed} failed"),
+            Giver::Page(peer) => tracing::warn!(%peer, by = "page", error, "{deed} failed"),
+        }
+    }
 }
 
 /// Whom a shutdown waits for.
@@ -300,7 +328,7 @@ impl Console {
     }
 
     /// Carries a command out.
-    pub(super) fn run(&self, user: &ConsoleUser, command: Command) -> Answer {
+    pub(super) fn run(&self, user: &ConsoleUser, by: &Giver<'_>, command: Command) -> Answer {
         if !user.is_admin
             && !matches!(
                 command,
@@ -316,6 +344,18 @@ impl Console {
                 "admin access needed".into(),
             );
         }
+        let Some(deed) = command.deed() else {
+            return self.carry_out(user, command);
+        };
+        by.tell(&deed);
+        let answer = self.carry_out(user, command);
+        if let Answer::Error(_, error) = &answer {
+            by.tell_failure(&deed, error);
+        }
+        answer
+    }
+
+    fn carry_out(&self, user: &ConsoleUser, command: Command) -> Answer {
         match command {
             Command::Empty => Answer::Empty,
             Command::Show(Show::Help) => Answer::Help,
@@ -349,7 +389,6 @@ impl Console {
             Command::Set(key, value) => match self.actions.set(&key, &value) {
                 Ok(()) => Answer::Done(format!("SET {key}={value}").into(), Vec::new()),
                 Err(error) => {
-                    tracing::warn!(key, "SET failed: {error}");
                     let message = format!("SET failed: {error}");
                     Answer::Error(sqlstate::PROTOCOL_VIOLATION, message)
                 }
@@ -425,9 +464,9 @@ impl Console {
         }
     }
 
-    pub(super) fn execute(&self, user: &ConsoleUser, text: &[u8]) -> Answer {
+    pub(super) fn execute(&self, user: &ConsoleUser, by: &Giver<'_>, text: &[u8]) -> Answer {
         match command::parse(&String::from_utf8_lossy(text)) {
-            Ok(command) => self.run(user, command),
+            Ok(command) => self.run(user, by, command),
             Err(message) => Answer::Error(sqlstate::SYNTAX_ERROR, message),
         }
     }

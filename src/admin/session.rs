@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::command::{self, Command};
-use super::console::{Console, ConsoleUser};
+use super::console::{Console, ConsoleUser, Giver};
 use super::results::{self, Formats};
 use super::show::Table;
 use crate::client::info::ClientInfo;
@@ -125,6 +125,7 @@ pub async fn serve(
     console.welcome(&info);
     let mut session = Session {
         user,
+        info,
         console,
         statements: HashMap::new(),
         portals: HashMap::new(),
@@ -183,6 +184,7 @@ async fn gone(stream: &mut Stream, buffer: &mut Vec<u8>) {
 
 struct Session {
     user: ConsoleUser,
+    info: Arc<ClientInfo>,
     console: Arc<Console>,
     statements: HashMap<Vec<u8>, Vec<u8>>,
     portals: HashMap<Vec<u8>, (Vec<u8>, Formats)>,
@@ -196,7 +198,8 @@ const NAMES_MAX: usize = 100;
 impl Session {
     /// Carries out a command, and waits for what it waits for.
     async fn execute(&self, text: &[u8]) -> Answer {
-        let answer = self.console.execute(&self.user, text);
+        let by = Giver::Operator(&self.info);
+        let answer = self.console.execute(&self.user, &by, text);
         if let Answer::Wait(_, until) = &answer {
             while !self.console.is_over(until) {
                 tokio::time::sleep(LOOK).await;
@@ -305,7 +308,9 @@ impl Session {
     fn describe(&self, text: &[u8], formats: &Formats, out: &mut Vec<u8>) {
         match command::parse(&String::from_utf8_lossy(text)) {
             Ok(command @ (Command::Show(_) | Command::Parameter(..))) => {
-                self.console.run(&self.user, command).describe(formats, out);
+                let by = Giver::Operator(&self.info);
+                let answer = self.console.run(&self.user, &by, command);
+                answer.describe(formats, out);
             }
             _ => out.extend_from_slice(encode::NO_DATA),
         }

@@ -73,6 +73,8 @@ pub(in crate::app) fn reload_config(door: &Door, logging: &Logging) -> Result<Ve
             tracing::error!(target: CONFIGURATION, "reload failed, nothing has changed: {error}");
             let journal = door.console.journal();
             journal.warn("reload", "reload failed: the log says why");
+            // Whoever has renamed the log's file wants it opened anew, whatever else is wrong.
+            let _ = logging.set(&door.config.load().log);
         }
     }
     reloaded

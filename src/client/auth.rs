@@ -73,8 +73,9 @@ pub enum AuthError {
     Failed(String),
     #[error("certificate authentication failed for user \"{0}\"")]
     Certificate(String),
+    /// The last is why nobody could be asked: the client is not told.
     #[error("{0} authentication failed for user \"{1}\"")]
-    Elsewhere(&'static str, String),
+    Elsewhere(&'static str, String, Option<String>),
     #[error("cleartext password refused: the connection is not encrypted")]
     NotEncrypted,
 }
@@ -123,12 +124,12 @@ async fn elsewhere(stream: &mut Stream, request: &AuthRequest<'_>) -> Result<Pro
     let judge = request.judge.ok_or_else(|| failed(request))?;
     let password = password_in_clear(stream, request).await?;
     // Asked about unknown users, too, or the time taken would tell who is known.
-    let accepted = judge
+    let verdict = judge
         .accepts(request.turns, request.user, &password, request.from)
         .await;
-    if !(accepted && request.is_known) {
+    if !(verdict == Ok(true) && request.is_known) {
         let user = request.user.to_owned();
-        return Err(AuthError::Elsewhere(judge.label(), user));
+        return Err(AuthError::Elsewhere(judge.label(), user, verdict.err()));
     }
     Ok(Proof {
         keys: None,

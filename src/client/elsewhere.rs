@@ -2,7 +2,7 @@
 //! only there if pgweir was built with them.
 //!
 //! The user's name and password go to the judge and nowhere else. A judge that cannot be asked has
-//! not let the user in; why is in the log.
+//! not let the user in; why is told the log, and not the client.
 
 #[cfg(feature = "ldap")]
 mod ldap;
@@ -58,25 +58,24 @@ impl Judge {
 
     /// Whether the password is this user's. Dropping the future gives up the question, though PAM may
     /// still work on it.
+    ///
+    /// # Errors
+    /// Why there is no verdict.
     pub async fn accepts(
         &self,
         turns: &Turns,
         user: &str,
         password: &str,
         from: Option<IpAddr>,
-    ) -> bool {
+    ) -> Result<bool, String> {
         // Neither has a use for a name that ends early.
         if user.contains('\0') || password.contains('\0') {
-            return false;
+            return Ok(false);
         }
-        let verdict = match self {
+        match self {
             Judge::Ldap(options) => ask_directory(turns, options, user, password).await,
             Judge::Pam(service) => ask_system(turns, service, user, password, from).await,
-        };
-        verdict.unwrap_or_else(|why| {
-            tracing::warn!("{} authentication is out of order: {why}", self.label());
-            false
-        })
+        }
     }
 }
 
@@ -88,7 +87,8 @@ async fn ask_directory(
     password: &str,
 ) -> Result<bool, String> {
     let _turn = turns.ldap.acquire().await.map_err(|e| e.to_string())?;
-    ldap::accepts(options, user, password).await
+    // Boxed: its state is large, and every login would carry room for it, whoever judges.
+    Box::pin(ldap::accepts(options, user, password)).await
 }
 
 #[cfg(feature = "pam")]

@@ -19,9 +19,10 @@ use super::directory::Directory;
 use super::elsewhere::Turns;
 use super::hashing::Hashing;
 use super::info::ClientInfo;
-use super::startup::{self, Opening};
+use super::startup::{self, OpenError, Opening};
 use super::task::{ClientParts, Surroundings};
 use super::users::Users;
+use super::whom::Whom;
 use crate::admin::console::{Console, ConsoleUser};
 use crate::config::{Config, Timeouts};
 use crate::handover::take::Forward;
@@ -60,7 +61,6 @@ use entering::{asked_for, console_user, enter, operator};
 pub use gate::Gate;
 use gate::Presence;
 pub use limits::ClientLimits;
-use lines::Whom;
 use prove::{pass_on, prove};
 use refusal::{Refusal, say_no, unwelcome};
 pub use settle::{own_timeouts, settle, settle_again};
@@ -128,6 +128,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
         Ok(entered) => entered,
         Err(refusal) => {
             door.count_login(refusal.outcome);
+            turned_away(&config, id, &peer, &refusal.message);
             let mut stream = Stream::Plain(accepted.socket);
             let said = say_no(&mut stream, &refusal);
             let _ = within(Some(Instant::now() + LAST_WORDS), said).await;
@@ -154,7 +155,7 @@ pub async fn admit(door: Arc<Door>, accepted: Accepted) {
             None => return,
         };
         let (whom, began) = (Whom::of(&arrival), Instant::now());
-        whom.attempt(&config.log, stream.is_tls());
+        whom.attempt(&config.log, stream.is_tls(), arrival.startup.replication);
         let admitted = log_in(&door, &config, stream, arrival, deadline).await;
         let outcome = admitted.as_ref().err().map(|(_, refusal)| refusal.outcome);
         door.count_login(outcome.unwrap_or(Login::Success));
@@ -199,16 +200,16 @@ async fn open(
     presence: Option<Presence>,
     id: u64,
 ) -> Option<Opened> {
-    let proxy = accepted.peer.clone();
+    let (proxy, began) = (accepted.peer.clone(), Instant::now());
     let accepted = match startup::unwrap(accepted, &config.listen.proxy_protocol).await {
         Ok(accepted) => accepted,
         Err(error) => {
             door.count_login(Login::Gone);
-            tracing::debug!(peer = %proxy, %error, "connection closed before login");
+            not_opened(config, id, &proxy, &error, began);
             return None;
         }
     };
-    if !gate::is_welcome(door, config, &accepted.peer) {
+    if !gate::is_welcome(door, config, &accepted.peer, id) {
         door.count_login(Login::Network);
         return None;
     }
@@ -249,10 +250,28 @@ async fn open(
         }
         Err(error) => {
             door.count_login(error.outcome());
-            tracing::debug!(peer = %accepted.peer, %error, "connection closed before login");
+            not_opened(config, id, &accepted.peer, &error, began);
             None
         }
     }
+}
+
+/// It has not even been listened to.
+fn turned_away(config: &Config, id: u64, peer: &Address, reason: &str) {
+    if config.log.disconnections {
+        tracing::info!(client = id, %peer, reason, age = 0, "login failed");
+    }
+}
+
+/// It has not come to a startup message. Of who only looks whether somebody listens there would be a line every few
+/// seconds, so of those there is none.
+fn not_opened(config: &Config, id: u64, peer: &Address, error: &OpenError, began: Instant) {
+    if error.is_silence() || !config.log.disconnections {
+        tracing::debug!(client = id, %peer, %error, "connection closed before login");
+        return;
+    }
+    let age = began.elapsed().as_secs();
+    tracing::info!(client = id, %peer, reason = %error, age, "login failed");
 }
 
 /// What a connection is for.

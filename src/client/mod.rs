@@ -14,3 +14,4 @@ pub mod replication;
 pub mod startup;
 pub mod task;
 pub mod users;
+pub mod whom;

@@ -265,12 +265,12 @@ impl ReplicationClient {
         self.connection.pool().shard(Home::Control).cancels.add(1);
         let server = self.connection.server();
         let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
-        let info = server.info.clone();
+        let (info, client) = (server.info.clone(), Arc::clone(&self.info));
         let under_way = info.begin_cancel();
         tokio::spawn(async move {
             if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
             {
-                tracing::warn!(server = info.id, %error, "cancel request failed");
+                log_client!(warn, client, server_connection = info.id, %error, "cancel request failed");
             }
             drop(under_way);
         });

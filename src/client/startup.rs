@@ -38,8 +38,13 @@ pub enum Opening {
 /// No client: the connection is closed, after an answer where one makes sense.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Nothing has come: a health check, mostly.
+    #[error("connection closed without a word: {0}")]
+    Silent(io::Error),
     #[error("connection lost before login: {0}")]
     Io(#[from] io::Error),
+    #[error("TLS handshake failed: {0}")]
+    Tls(io::Error),
     #[error(transparent)]
     Startup(#[from] StartupError),
     #[error(transparent)]
@@ -74,14 +79,22 @@ impl OpenError {
         match self {
             // That it has no TLS may be a setting of either side.
             OpenError::TlsRequired => Login::NotAllowed,
-            OpenError::Io(_) | OpenError::NoTls => Login::Gone,
+            OpenError::Silent(_) | OpenError::Io(_) | OpenError::Tls(_) | OpenError::NoTls => {
+                Login::Gone
+            }
             _ => Login::Protocol,
         }
     }
 
     /// Whether the peer would understand an ErrorResponse.
     fn is_answered(&self) -> bool {
-        !matches!(self, OpenError::Io(_) | OpenError::NoTls)
+        let lost = matches!(self, OpenError::Silent(_) | OpenError::Io(_));
+        !lost && !matches!(self, OpenError::Tls(_) | OpenError::NoTls)
+    }
+
+    /// Whether nobody has tried to log in.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, OpenError::Silent(_))
     }
 }
 
@@ -131,13 +144,19 @@ async fn negotiate(
     mode: SslMode,
 ) -> Result<Packet, OpenError> {
     let (mut ssl_asked, mut gss_asked) = (false, false);
-    if starts_tls(stream).await? {
+    if starts_tls(stream).await.map_err(OpenError::Silent)? {
         let tls = tls.ok_or(OpenError::NoTls)?;
         upgrade(stream, tls, true).await?;
         ssl_asked = true;
     }
+    let mut spoke = ssl_asked;
     loop {
-        let packet = read_packet(stream, buffer).await?;
+        let packet = read_packet(stream, buffer).await;
+        let packet = packet.map_err(|error| match error {
+            OpenError::Io(error) if !spoke && buffer.is_empty() => OpenError::Silent(error),
+            error => error,
+        })?;
+        spoke = true;
         match packet {
             Packet::Ssl | Packet::GssEnc if !buffer.is_empty() => {
                 // It would be taken for something that came encrypted (CVE-2021-23214).
@@ -177,10 +196,10 @@ async fn starts_tls(stream: &Stream) -> io::Result<bool> {
     Ok(tcp.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE)
 }
 
-async fn upgrade(stream: &mut Stream, tls: &TlsServer, direct: bool) -> io::Result<()> {
+async fn upgrade(stream: &mut Stream, tls: &TlsServer, direct: bool) -> Result<(), OpenError> {
     let plain = std::mem::replace(stream, Stream::Plain(Socket::Gone));
     if let Stream::Plain(socket) = plain {
-        *stream = tls.accept(socket, direct).await?;
+        *stream = tls.accept(socket, direct).await.map_err(OpenError::Tls)?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::client::cancel_key::CancelKey;
 use crate::client::info::{ClientIdentity, ClientInfo, log_client};
 use crate::client::login::{self, Door};
 use crate::client::task::ClientParts;
+use crate::client::whom::{Whom, log_whom};
 use crate::config::Config;
 use crate::entrances::Passed;
 use crate::listener::Listener;
@@ -269,19 +270,19 @@ impl Taker {
     }
 
     async fn client(&mut self, door: &Arc<Door>, client: Client, sockets: Vec<OwnedFd>) {
-        let (id, peer) = (client.id, client.peer.clone());
+        let whom = whom(&client);
         let mut sockets = sockets.into_iter();
         let Some(socket) = sockets.next() else {
-            return tracing::warn!(client = id, %peer, "a client came without a socket");
+            return log_whom!(warn, whom, "a client came without a socket");
         };
         let mut socket = match socket_of(socket, client.is_unix) {
             Ok(socket) => socket,
-            Err(error) => return tracing::warn!(client = id, %peer, %error, "cannot take over"),
+            Err(error) => return log_whom!(warn, whom, %error, "cannot take over"),
         };
         match self.settle(door, client, &mut socket, sockets.next()) {
             Ok(()) => self.clients += 1,
             Err(error) => {
-                tracing::warn!(client = id, %peer, %error, "cannot take over a client");
+                log_whom!(warn, whom, %error, "cannot take over a client");
                 let here = door.pools.shared().events_at(Home::Control);
                 here.faults.count(Fault::ShuttingDown);
                 let mut out = Vec::new();
@@ -357,6 +358,16 @@ impl Taker {
             },
         );
         Ok(())
+    }
+}
+
+fn whom(client: &Client) -> Whom {
+    Whom {
+        id: client.id,
+        peer: client.peer.clone(),
+        database: client.database.clone(),
+        user: client.user.clone(),
+        application: client.application_name.clone().unwrap_or_default(),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Told {
     pub parent: Option<TraceParent>,
     /// Answers to it from the cache.
     pub hits: u32,
+    /// Why the transaction ends otherwise than its client wants.
+    failed: Option<&'static str>,
     /// How long the transaction waited for its server connection.
     wait_micros: u64,
     /// The log has been told so.
@@ -73,6 +75,7 @@ impl Told {
         self.traced = traced;
         self.parent = None;
         self.hits = 0;
+        self.failed = None;
         self.wait_micros = wait_micros;
         self.wait_taken = false;
         self.forget_all();
@@ -83,6 +86,7 @@ impl Told {
     pub fn begin_kept(&mut self, shown: Option<usize>, traced: bool) {
         self.shown = shown;
         self.traced = traced;
+        self.failed = None;
         self.wait_micros = 0;
         self.wait_taken = false;
     }
@@ -92,6 +96,16 @@ impl Told {
         self.parent = None;
         self.hits = 0;
         self.forget_all();
+    }
+
+    /// Something goes wrong with the transaction. What follows from it does not count.
+    pub fn fails(&mut self, why: &'static str) {
+        self.failed.get_or_insert(why);
+    }
+
+    /// Why the transaction has failed, if it has.
+    pub fn failure(&self) -> Option<&'static str> {
+        self.failed
     }
 
     /// How long the transaction waited for its server connection.

@@ -52,6 +52,8 @@ pub struct Transaction {
     pub by: Server,
     /// Answers from the cache.
     pub hits: u32,
+    /// Why it did not end as its client wanted.
+    pub failed: Option<&'static str>,
 }
 
 /// What has answered.
@@ -122,8 +124,7 @@ impl Tracer {
         let export = export_all(inbox, exporter, Arc::clone(&counts));
         post::on_a_thread("traces", export).map_err(|e| wrong(&e))?;
         Ok(Some(Arc::new(Tracer {
-            // The largest number stands for all.
-            sample: (settings.sample * u64::MAX as f64) as u64,
+            sample: share(settings.sample),
             hasher: RandomState::new(),
             queue,
             counts,
@@ -222,6 +223,11 @@ async fn export_all(
     }
 }
 
+/// Of 2⁶⁴; the largest number stands for all.
+fn share(sample: f64) -> u64 {
+    (sample * u64::MAX as f64) as u64
+}
+
 /// Random bytes; without any, spans would get mixed up, but nothing else.
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [1; N];
@@ -274,6 +280,9 @@ fn spans_of(transaction: &Transaction, spans: &mut Vec<SpanData>) {
         KeyValue::new("pgweir.application", application.to_owned()),
         KeyValue::new("pgweir.cache_hits", i64::from(transaction.hits)),
     ];
+    if let Some(why) = transaction.failed {
+        whole.status = Status::error(why);
+    }
     spans.push(whole);
     let mut part = |name, kind, times| {
         let id = SpanId::from_bytes(random());
@@ -290,6 +299,49 @@ fn spans_of(transaction: &Transaction, spans: &mut Vec<SpanData>) {
             let at = part("server", SpanKind::Client, [served, end]);
             let number = KeyValue::new("pgweir.server", number as i64);
             spans[at].attributes.push(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tracer(sample: f64) -> Tracer {
+        Tracer {
+            sample: share(sample),
+            hasher: RandomState::new(),
+            queue: mpsc::channel(1).0,
+            counts: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn as_many_are_recorded_as_are_wanted() {
+        // Of one client, and of many at the same moment. A tenth is 10,000, with a deviation of 95.
+        for (sample, least, most) in [(0.1, 9_400, 10_600), (0.0, 0, 0), (1.0, 100_000, 100_000)] {
+            let tracer = tracer(sample);
+            let times = (0..100_000).filter(|n| tracer.samples(None, 7, *n)).count();
+            let clients = (0..100_000).filter(|n| tracer.samples(None, *n, 7)).count();
+            for recorded in [times, clients] {
+                assert!((least..=most).contains(&recorded), "{sample}: {recorded}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_a_parent_is_recorded_as_that_is() {
+        let parent = |sampled| TraceParent {
+            trace: 1,
+            span: 2,
+            sampled,
+        };
+        for sample in [0.0, 0.1, 1.0] {
+            let tracer = tracer(sample);
+            for n in 0..1000 {
+                assert!(tracer.samples(Some(parent(true)), 7, n), "{sample}");
+                assert!(!tracer.samples(Some(parent(false)), 7, n), "{sample}");
+            }
         }
     }
 }

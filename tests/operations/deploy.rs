@@ -2,11 +2,12 @@
 //! cluster. docs/deploying.md says what is not tested.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::support::Scratch;
-use crate::support::operate::text;
+use crate::support::operate::{shared_postgres, text, until};
+use crate::support::{Pgweir, Scratch};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -101,6 +102,26 @@ fn the_dockerfiles_layer_of_dependencies_satisfies_cargo() {
         .unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(text(&output.stdout).contains(r#""name":"pgweir""#));
+}
+
+/// Docker asks whether it is well, and what is asked is what there is.
+#[test]
+fn the_image_is_asked_for_its_health() {
+    let instructions = dockerfile();
+    let of = |name: &str| {
+        let found = instructions.iter().find_map(|line| line.strip_prefix(name));
+        found.unwrap_or_else(|| panic!("no {name}"))
+    };
+    let (options, command) = of("HEALTHCHECK ").split_once("CMD ").unwrap();
+    for option in ["--interval=", "--timeout=", "--start-period=", "--retries="] {
+        assert!(options.contains(option), "{options}");
+    }
+    let command: Vec<String> = serde_json::from_str(command).unwrap();
+    let url = "http://127.0.0.1:9127/healthz";
+    assert_eq!(command, ["/usr/bin/pgweir", "health", "--url", url]);
+    // Nobody but its program is in the image, and what it asks is what others are let at.
+    assert!(of("COPY --from=build ").ends_with(" /usr/bin/pgweir"));
+    assert!(of("EXPOSE ").split(' ').any(|port| port == "9127"));
 }
 
 /// distroless/cc has the C library's and libgcc, and no others.
@@ -294,6 +315,51 @@ for name in deb["license-file"]:
     is_a_right_configuration(&repository().join("deploy/debian/pgweir.toml"));
 }
 
+/// By logrotate itself, though not as whom and by whom it is done there. Also where the configuration is wrong by now.
+#[test]
+fn the_debian_packages_logrotate_has_the_log_opened_anew() {
+    let pg = shared_postgres();
+    let scratch = Scratch::new("rotate");
+    let log = scratch.0.join("pgweir.log");
+    let lines = format!("[log]\nfile = {log:?}");
+    let weir = Pgweir::start(pg.port, &lines);
+    let packaged = read("deploy/debian/logrotate");
+    let hang_up = "systemctl kill --kill-who=main --signal=HUP pgweir.service";
+    assert!(packaged.contains(hang_up), "{packaged}");
+    let rules = packaged
+        .replace("/var/log/pgweir", scratch.0.to_str().unwrap())
+        .replace("    su pgweir pgweir\n", "")
+        .replace(hang_up, &format!("kill -HUP {}", weir.child.id()));
+    let file = scratch.0.join("rules");
+    fs::write(&file, rules).unwrap();
+    // It trusts nobody else's.
+    for (path, mode) in [(&scratch.0, 0o755), (&file, 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let rotate = || {
+        let mut logrotate = Command::new("/usr/sbin/logrotate");
+        logrotate.args(["--force", "--state"]);
+        succeeds(logrotate.arg(scratch.0.join("state")).arg(&file));
+    };
+    let is_written = |what: &str| {
+        until(what, || {
+            drop(weir.client());
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("login attempt"))
+        });
+    };
+    let old = scratch.0.join("pgweir.log.1");
+    is_written("the first one");
+    rotate();
+    is_written("the second one");
+    assert!(old.exists());
+    weir.rewrite(pg.port, &format!("no_such_key = 1\n{lines}"));
+    rotate();
+    is_written("the third one");
+    assert!(scratch.0.join("pgweir.log.2.gz").exists());
+    let said = fs::read_to_string(&old).unwrap();
+    assert!(said.contains("configuration reloaded"), "{said}");
+}
+
 #[test]
 fn systemd_takes_the_units() {
     let scratch = Scratch::new("units");
@@ -301,6 +367,16 @@ fn systemd_takes_the_units() {
         let text = read(&format!("deploy/systemd/{unit}"));
         let text = text.replace("/usr/bin/pgweir", env!("CARGO_BIN_EXE_pgweir"));
         fs::write(scratch.0.join(unit), text).unwrap();
+    }
+    // It is started when it can be asked how it is, and what it may write is where the package has it rotated.
+    let unit = read("deploy/systemd/pgweir.service");
+    for line in [
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ExecStartPost=-/usr/bin/pgweir health --url http://127.0.0.1:9127/startupz",
+        "LogsDirectory=pgweir",
+    ] {
+        assert!(unit.lines().any(|l| l == line), "no {line}");
     }
     let mut command = Command::new("systemd-analyze");
     command.args(["verify", "--man=no", "pgweir.service", "pgweir.socket"]);

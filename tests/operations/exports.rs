@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::http;
 use crate::support::certificates::Certificates;
 use crate::support::crowd::Crowd;
 use crate::support::login::wait_until;
@@ -148,7 +149,7 @@ fn spans_of_transactions_reach_a_collector() {
          [pools.cached.cache]\nenabled = true\n",
         collector.port, pg.port
     );
-    let mut weir = Pgweir::start(pg.port, &lines);
+    let (mut weir, http) = http::start(pg.port, &lines);
     let mut client = weir.client();
     // Not by chance, and not if the application's is not recorded.
     client.query("select 1");
@@ -211,6 +212,11 @@ fn spans_of_transactions_reach_a_collector() {
         cached.query(&text);
         hit()
     });
+    let of = |name: &str| http::samples(&http.get("/metrics").1)[name];
+    wait_until("they are counted", || {
+        of("pgweir_traced_transactions_total") >= 4.0
+    });
+    assert_eq!(of("pgweir_traced_transactions_dropped_total"), 0.0);
     // What is queued is sent before the end.
     client.query(&format!("select 4 /*traceparent='{PARENT}1'*/"));
     weir.signal("-INT");
@@ -254,6 +260,50 @@ fn transactions_on_a_kept_connection_have_their_own_traces() {
     }
 }
 
+/// What its client did not end itself has an error for a status, with the reason.
+#[test]
+fn transactions_that_are_cut_off_have_spans_that_say_so() {
+    let pg = Postgres::start();
+    let collector = Collector::start();
+    let lines = format!(
+        "default_pool_size = 1\nquery_timeout = \"500ms\"\nidle_transaction_timeout = \"500ms\"\n\
+         [traces]\nendpoint = \"http://127.0.0.1:{}\"\nsample = 1\n",
+        collector.port
+    );
+    let weir = Pgweir::start(pg.port, &lines);
+    let mut client = weir.client();
+    let next = || loop {
+        let span = collector.take(1).remove(0);
+        if span["name"] == "transaction" {
+            let text = |name: &str| span[name].as_str().unwrap().to_owned();
+            break (text("status"), text("failure"));
+        }
+    };
+    let failed = |why: &str| ("STATUS_CODE_ERROR".to_owned(), why.to_owned());
+    let fine = ("STATUS_CODE_UNSET".to_owned(), String::new());
+    client.query("select 1");
+    assert_eq!(next(), fine);
+    assert_eq!(client.query("select pg_sleep(5)").code().unwrap(), "57014");
+    assert_eq!(next(), failed("query_timeout"));
+    // A mistake of the client's is its own.
+    client.query("select 1/0");
+    assert_eq!(next(), fine);
+    client.query("begin");
+    assert_eq!(next(), failed("idle_transaction_timeout"));
+    assert!(client.query("select 2").code().is_some());
+    client.query("rollback");
+    client.query("begin");
+    client.query("select pg_terminate_backend(pg_backend_pid())");
+    assert_eq!(next(), failed("server connection lost"));
+    client.query("rollback");
+    client.query("begin; select 3");
+    drop(client);
+    assert_eq!(next(), failed("lost"));
+    // The next one on the same connection is its own.
+    weir.client().query("select 4");
+    assert_eq!(next(), fine);
+}
+
 /// Those whom the system trusts get spans over TLS, and others do not.
 #[test]
 fn spans_are_sent_over_tls_to_whom_the_system_trusts() {
@@ -295,7 +345,7 @@ fn receivers_that_are_away_do_no_harm() {
         free_port(),
         silent.local_addr().unwrap()
     );
-    let mut weir = Pgweir::start(pg.port, &lines);
+    let (mut weir, http) = http::start(pg.port, &lines);
     let crowd = Crowd::gather(weir.port, 8);
     weir.rewrite(pg.port, &format!("no_such_key = 1\n{lines}"));
     weir.reload("reload failed");
@@ -304,6 +354,13 @@ fn receivers_that_are_away_do_no_harm() {
         let log = weir.log();
         log.contains("could not be reported to Sentry") && log.contains("spans cannot be exported")
     });
+    let of = |name: &str| http::samples(&http.get("/metrics").1)[name];
+    wait_until("what is lost is counted", || {
+        crowd.all_are_served();
+        of("pgweir_traced_transactions_dropped_total") > 0.0
+            && of("pgweir_error_reports_dropped_total") > 0.0
+    });
+    assert_eq!(of("pgweir_traced_transactions_total"), 0.0);
     crowd.leave().only(&[]);
     weir.signal("-TERM");
     let began = Instant::now();

@@ -5,12 +5,13 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::certificates::Certificates;
 use crate::support::crowd::Crowd;
 use crate::support::login::{psql, wait_until};
 use crate::support::{Pgweir, Postgres, Scratch, Wire, bind, execute, parse, query, sync};
 
 /// What Python reads of a log of objects: that many lines, and those with this message, field by field.
-fn objects(weir: &Pgweir, message: &str) -> Vec<String> {
+pub fn objects(weir: &Pgweir, message: &str) -> Vec<String> {
     let program = "import json,sys\n\
         for line in open(sys.argv[1]):\n\
         \x20   o = json.loads(line)\n\
@@ -63,7 +64,9 @@ fn what_is_sent_ahead_and_what_times_out_is_told_by_its_own_text() {
         assert_eq!(client.answer().code(), None);
     }
     // It does not listen to the cancel request, so the connection is taken away.
-    let deaf = "do $$ begin perform pg_sleep(20); exception when query_canceled then perform pg_sleep(20); end $$";
+    // That may come as two signals, one to the process and one to its group.
+    let deaf = "do $$ begin for n in 1..3 loop begin perform pg_sleep(20); \
+        exception when query_canceled then null; end; end loop; end $$";
     assert!(client.query(deaf).code().is_some());
     wait_until("the last line", || objects(&weir, "slow query").len() >= 4);
     let slow = objects(&weir, "slow query");
@@ -200,6 +203,63 @@ fn a_storm_of_failed_logins_does_not_fill_a_disk() {
             .iter()
             .any(|row| row[0] == "log_max_lines_per_second" && row[1] == "3")
     );
+}
+
+/// Whoever does not even get to a startup message has a line, but not who says nothing: there are health checks.
+#[test]
+fn connections_that_are_no_clients_have_a_line_and_a_storm_of_them_few() {
+    let pg = Postgres::start();
+    let scratch = Scratch::new("garbage");
+    let certificates = Certificates::new(&scratch.0);
+    let [certificate, key] = ["server.crt", "server.key"].map(|name| certificates.file(name));
+    let lines = format!(
+        "[client_tls]\nsslmode = \"allow\"\ncert_file = {certificate:?}\n\
+         key_file = {key:?}\n[log]\nmax_lines_per_second = 3\n\
+         [login]\ndeny = \"127.0.0.3\""
+    );
+    let weir = Pgweir::start(pg.port, &lines);
+    let failed = |what: &str| {
+        let log = weir.log();
+        let lines = log.lines().filter(|line| line.contains("login failed"));
+        lines.filter(|line| line.contains(what)).count()
+    };
+    drop(Wire::raw(weir.port).unwrap());
+    // Nothing that is written before it has an answer is lost.
+    let garbage = |bytes: &[u8]| {
+        let mut wire = Wire::raw(weir.port).unwrap();
+        wire.send(bytes).unwrap();
+        let _ = wire.read_message();
+    };
+    garbage(b"GET / HTTP/1.1\r\n\r\n");
+    garbage(b"\x16\x03\x01\0\x05hello");
+    wait_until("a line each", || failed("reason=") == 2);
+    assert_eq!(failed("TLS handshake failed"), 1, "{}", weir.log());
+    let from = |address: &str| {
+        let program = "import socket, sys\n\
+            s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), source_address=(sys.argv[2], 0))\n\
+            sys.exit(len(s.recv(100)))";
+        let port = weir.port.to_string();
+        let mut command = Command::new("python3");
+        assert!(
+            command
+                .args(["-c", program, &port, address])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    from("127.0.0.3");
+    wait_until("a line", || failed("clients may not come from there") == 1);
+    assert_eq!(failed(""), 3, "{}", weir.log());
+
+    let (before, began) = (weir.log().len(), Instant::now());
+    for _ in 0..400 {
+        garbage(b"GET / HTTP/1.1\r\n\r\n");
+    }
+    // And from time to time how many there were.
+    let most = 32 + 3 * (began.elapsed().as_secs() as usize + 1);
+    let lines = weir.log()[before..].lines().count();
+    assert!(lines <= most, "{lines} lines of at most {most}");
 }
 
 /// Standard error is a pipe that is full: clients are served, the log file is written, a reload and an end

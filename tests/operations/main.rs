@@ -13,6 +13,7 @@ mod dns;
 mod exports;
 mod http;
 mod ini;
+mod lines;
 mod logs;
 mod metrics;
 mod page;

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 
 def pairs(attributes):
@@ -37,6 +37,8 @@ class Receiver(BaseHTTPRequestHandler):
                         "kind": Span.SpanKind.Name(span.kind),
                         "trace": span.trace_id.hex(),
                         "span": span.span_id.hex(),
+                        "status": Status.StatusCode.Name(span.status.code),
+                        "failure": span.status.message,
                         "parent": span.parent_span_id.hex(),
                         "micros": (span.end_time_unix_nano - span.start_time_unix_nano) // 1000,
                         "start": span.start_time_unix_nano // 1000,

@@ -280,6 +280,15 @@ fn elsewhere_it_takes_a_password() {
     );
     assert_eq!(admin.own().post("/api/v1/reconnect", "").0, 200);
     assert_eq!(admin.own().post("/api/v1/flush", "").0, 200);
+    for told in ["PAUSE command issued", "CACHE FLUSH command issued"] {
+        let log = weir.log();
+        let line = log.lines().find(|line| line.contains(told));
+        let line = line.unwrap_or_else(|| panic!("no {told}: {log}"));
+        assert!(
+            line.contains(" peer=127.0.0.1:") && line.contains(" by=page"),
+            "{line}"
+        );
+    }
     assert_eq!(admin.own().post("/api/v1/logout", "").0, 200);
     assert_eq!(admin.get("/api/v1/snapshot").0, 401);
 

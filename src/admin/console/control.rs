@@ -32,13 +32,11 @@ impl Console {
     pub(super) fn pause(&self, database: Option<String>) -> Answer {
         match &database {
             None => {
-                tracing::info!("PAUSE command issued");
                 if let Err(error) = self.pools.hold_all(Hold::Pause) {
                     return wrong(error.to_string());
                 }
             }
             Some(name) => {
-                tracing::info!("PAUSE '{name}' command issued");
                 if let Err(answer) = self.find(name, "pause") {
                     return answer;
                 }
@@ -50,13 +48,11 @@ impl Console {
 
     pub(super) fn resume(&self, database: Option<&str>) -> Answer {
         let Some(name) = database else {
-            tracing::info!("RESUME command issued");
             return match self.pools.resume_all() {
                 Ok(()) => done("RESUME"),
                 Err(error) => wrong(error.to_string()),
             };
         };
-        tracing::info!("RESUME '{name}' command issued");
         if let Err(answer) = self.find(name, "resume") {
             return answer;
         }
@@ -68,7 +64,6 @@ impl Console {
 
     /// Clients wait; what is under way goes on to the end of its transaction, for `suspend_timeout`.
     pub(super) fn suspend(&self) -> Answer {
-        tracing::info!("SUSPEND command issued");
         match self.pools.hold_all(Hold::Suspend) {
             Ok(()) => Answer::Wait("SUSPEND", Until::Suspended(Instant::now())),
             Err(error) => wrong(error.to_string()),
@@ -80,7 +75,6 @@ impl Console {
             true => ("DISABLE", "disable"),
             false => ("ENABLE", "enable"),
         };
-        tracing::info!("{tag} '{database}' command issued");
         if let Err(answer) = self.find(database, verb) {
             return answer;
         }
@@ -92,12 +86,10 @@ impl Console {
     pub(super) fn kill(&self, database: Option<&str>) -> Answer {
         match database {
             None => {
-                tracing::info!("KILL command issued");
                 // Paused already is as good.
                 let _ = self.pools.hold_all(Hold::Pause);
             }
             Some(name) => {
-                tracing::info!("KILL '{name}' command issued");
                 if let Err(answer) = self.find(name, "kill") {
                     return answer;
                 }
@@ -119,7 +111,6 @@ impl Console {
     }
 
     pub(super) fn reconnect(&self, database: Option<&str>) -> Answer {
-        tracing::info!("RECONNECT command issued");
         if let Some(name) = database
             && let Err(answer) = self.find(name, "reconnect")
         {
@@ -135,7 +126,6 @@ impl Console {
     }
 
     pub(super) fn wait_close(&self, database: Option<String>) -> Answer {
-        tracing::info!("WAIT_CLOSE command issued");
         if let Some(name) = &database
             && let Err(answer) = self.find(name, "wait in")
         {

@@ -102,7 +102,7 @@ pub(super) fn enter(
 }
 
 /// Whether anybody may come from there.
-pub(super) fn is_welcome(door: &Door, config: &Config, peer: &Address) -> bool {
+pub(super) fn is_welcome(door: &Door, config: &Config, peer: &Address, id: u64) -> bool {
     let Some(ip) = ip(peer) else {
         return true;
     };
@@ -111,7 +111,10 @@ pub(super) fn is_welcome(door: &Door, config: &Config, peer: &Address) -> bool {
     let welcome = !is_in(&login.deny) && (login.allow.is_empty() || is_in(&login.allow));
     if !welcome {
         door.pools.shared().refusals.count(Reason::Network);
-        tracing::debug!(%peer, "closed: clients may not come from there");
+        if config.log.disconnections {
+            let reason = "clients may not come from there (login.allow, login.deny)";
+            tracing::info!(client = id, %peer, reason, age = 0, "login failed");
+        }
     }
     welcome
 }

@@ -3,22 +3,13 @@
 use std::time::Duration;
 
 use super::{Arrival, Refusal};
+use crate::client::users::LookupError;
+use crate::client::whom::{Whom, log_whom};
 use crate::config::Log;
 use crate::protocol::startup::{Replication, application_name};
-use crate::server::connect::Address;
-
-/// Who logs in, as it says itself.
-pub(super) struct Whom {
-    id: u64,
-    peer: Address,
-    database: String,
-    user: String,
-    application: String,
-    replication: Replication,
-}
 
 impl Whom {
-    pub fn of(arrival: &Arrival) -> Whom {
+    pub(super) fn of(arrival: &Arrival) -> Whom {
         let startup = &arrival.startup;
         let application = application_name(&startup.parameters);
         Whom {
@@ -27,30 +18,33 @@ impl Whom {
             database: startup.database.clone(),
             user: startup.user.clone(),
             application: application.unwrap_or_default().to_owned(),
-            replication: startup.replication,
         }
     }
 
-    pub fn attempt(&self, log: &Log, tls: bool) {
+    pub(super) fn attempt(&self, log: &Log, tls: bool, replication: Replication) {
         if log.connections {
             let tls = if tls { "yes" } else { "no" };
-            let replication = self.replication.parameter();
-            tracing::info!(client = self.id, database = self.database, user = self.user,
-                application = self.application, peer = %self.peer, tls, replication,
-                "login attempt");
+            let replication = replication.parameter();
+            log_whom!(info, self, tls, replication, "login attempt");
         }
     }
 
-    pub fn refused(&self, log: &Log, refusal: &Refusal, age: Duration) {
+    pub(super) fn is_not_looked_up(&self, error: &LookupError) {
+        log_whom!(warn, self, %error, "cannot look a user up");
+    }
+
+    /// The judge is LDAP or PAM.
+    pub(super) fn is_not_judged(&self, judge: &str, why: &str) {
+        log_whom!(warn, self, "{judge} authentication is out of order: {why}");
+    }
+
+    pub(super) fn refused(&self, log: &Log, refusal: &Refusal, age: Duration) {
         if log.pooler_errors {
-            tracing::warn!(client = self.id, database = self.database, user = self.user,
-                application = self.application, peer = %self.peer, error = refusal.message,
-                "pooler error");
+            log_whom!(warn, self, error = refusal.message, "pooler error");
         }
         if log.disconnections {
-            tracing::info!(client = self.id, database = self.database, user = self.user,
-                application = self.application, peer = %self.peer, reason = refusal.message,
-                age = age.as_secs(), "login failed");
+            let age = age.as_secs();
+            log_whom!(info, self, reason = refusal.message, age, "login failed");
         }
     }
 }

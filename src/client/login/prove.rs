@@ -6,6 +6,7 @@ use super::{Arrival, Door, Refusal, demand, gate};
 use crate::auth::secret::Secret;
 use crate::client::auth::{self, AuthError, AuthRequest, Proof};
 use crate::client::users::LookupError;
+use crate::client::whom::Whom;
 use crate::config::{AuthType, Config};
 use crate::net::stream::Stream;
 use crate::pool::Pool;
@@ -57,7 +58,7 @@ pub(super) async fn prove(
             // Nobody is known in a database that there is not.
             Err(LookupError::Database(_)) if config.database(database).is_none() => None,
             Err(error) => {
-                tracing::warn!(%user, %error, "cannot look a user up");
+                Whom::of(arrival).is_not_looked_up(&error);
                 let code = sqlstate::CONNECTION_FAILURE;
                 return Err(Refusal::new(code, "user look-up failed"));
             }
@@ -105,6 +106,9 @@ pub(super) async fn prove(
     };
     let outcome = auth::authenticate(stream, &request).await;
     gate::end(door, config, attempt, &outcome);
+    if let Err(AuthError::Elsewhere(judge, _, Some(why))) = &outcome {
+        Whom::of(arrival).is_not_judged(judge, why);
+    }
     let proof = outcome.map_err(|error| {
         let code = match &error {
             AuthError::Failed(_) => {

@@ -47,7 +47,11 @@ async fn header(socket: &mut Socket) -> Result<Option<SocketAddr>, OpenError> {
             Step::More(more) => {
                 let have = bytes.len();
                 bytes.resize(have + more, 0);
-                socket.read_exact(&mut bytes[have..]).await?;
+                let read = socket.read_exact(&mut bytes[have..]).await;
+                read.map_err(|error| match have {
+                    0 => OpenError::Silent(error),
+                    _ => OpenError::Io(error),
+                })?;
             }
         }
     }

@@ -156,6 +156,7 @@ impl ClientTask {
                 log_client!(warn, self.info, pool = ?self.pool, error = %violation,
                     "server connection out of step");
                 let message = "protocol violation by the server";
+                self.fails(message);
                 Poll::Ready(self.abandon(
                     Fault::ServerLost,
                     sqlstate::PROTOCOL_VIOLATION,
@@ -352,6 +353,7 @@ impl ClientTask {
         self.count_lost(now);
         let active = self.active.as_mut()?;
         told::statement_cut_off(active, &self.info, now);
+        told::transaction_cut_off(active, &self.context, &self.info, now);
         let phase = std::mem::replace(&mut active.phase, Phase::Detached);
         active.x.detach();
         active.fill = None;
@@ -426,7 +428,7 @@ impl ClientTask {
         self.pool.shared().control.spawn(async move {
             if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
             {
-                tracing::warn!(server = info.id, %error, "cancel request failed");
+                log_client!(warn, client, server_connection = info.id, %error, "cancel request failed");
             }
             drop((under_way, begun));
             // What has waited for this goes on.
@@ -437,6 +439,7 @@ impl ClientTask {
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
         let words = self.active.as_mut().and_then(|a| a.x.last_words.take());
         self.lender().forget_answers();
+        self.fails("server connection lost");
         log_client!(warn, self.info, pool = ?self.pool, error = ?error, last_words = ?words,
             "server connection lost");
         match words {

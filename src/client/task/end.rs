@@ -15,6 +15,7 @@ use crate::protocol::sqlstate::{self, SqlState};
 use crate::session::fault::Fault;
 use crate::session::pins;
 use crate::session::upstream::ClientViolation;
+use crate::telemetry::counts::Label as _;
 use crate::telemetry::events::Leave;
 use crate::telemetry::refusals::Reason;
 
@@ -132,6 +133,7 @@ impl ClientTask {
         }
         self.say_last_words(end);
         self.ears = None;
+        self.fails(Leave::LABELS[end.leave().index()]);
         self.leave_server();
         self.become_idle();
         self.context.farewell.gone(&self.info, end);

@@ -81,6 +81,7 @@ impl ClientTask {
             return None;
         }
         let message = "another server has taken the place of the one that this transaction was on";
+        self.fails("the server's role has changed");
         let fate = Fate::Discard("the server's role has changed");
         let code = sqlstate::CONNECTION_FAILURE;
         Some(self.abandon(Fault::ServerLost, code, message, fate))

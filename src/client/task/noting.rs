@@ -6,7 +6,7 @@ use crate::client::info::Now;
 use crate::pool::Pool;
 use crate::session::fault::Fault;
 use crate::session::server::Copy;
-use crate::telemetry::events::{Retry, Timeout};
+use crate::telemetry::events::Retry;
 use crate::worker::Home;
 
 impl Active {
@@ -73,9 +73,5 @@ impl ClientTask {
     pub(super) fn note_retry(&self, why: Retry) {
         let here = self.pool.shared().events_at(self.worker.home());
         here.retries.count(why);
-    }
-
-    pub(super) fn note_timeout(&self, which: Timeout) {
-        self.pool.note_timeout(self.worker.home(), which);
     }
 }

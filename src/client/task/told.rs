@@ -9,6 +9,7 @@ use crate::client::info::{ClientInfo, Now, log_client};
 use crate::protocol::frame::{self, HEADER};
 use crate::protocol::frontend;
 use crate::sql;
+use crate::telemetry::events::Timeout;
 use crate::telemetry::traces::{Server, Tracer, Transaction};
 
 /// A transaction begins, behind a wait for its server connection.
@@ -126,11 +127,76 @@ fn record(tracer: &Tracer, active: &Active, info: &Arc<ClientInfo>, began: u64, 
             served: Duration::from_micros(now.micros.saturating_sub(began)),
             by: Server::Connection(server(active)),
             hits,
+            failed: told.failure(),
         });
     }
 }
 
+/// Client and server connection go separate ways: a transaction that is still under way has failed.
+#[inline]
+pub(super) fn transaction_cut_off(
+    active: &mut Active,
+    context: &Surroundings,
+    info: &Arc<ClientInfo>,
+    now: Now,
+) {
+    if let (Some(_), Some(began), Phase::Attached(_)) =
+        (&context.tracer, active.began, &active.phase)
+    {
+        active.x.told.fails("server connection taken away");
+        transaction_over(active, context, info, began, now);
+    }
+}
+
 impl ClientTask {
+    /// The transaction, if there is one, does not end as its client wants.
+    pub(super) fn fails(&mut self, why: &'static str) {
+        if let Some(active) = &mut self.active {
+            active.x.told.fails(why);
+        }
+    }
+
+    /// A limit of the client's is over. What it stays after is told here; what it leaves by, where it does.
+    #[cold]
+    pub(super) fn note_timeout(&mut self, which: Timeout) {
+        self.pool.note_timeout(self.worker.home(), which);
+        // In a place of its own each: one that is frequent does not silence the others.
+        macro_rules! say {
+            ($limit:ident, $name:literal) => {{
+                let limit = self.limit(|t| t.$limit);
+                let (server_connection, statement) = self.runs();
+                log_client!(
+                    warn,
+                    self.info,
+                    reason = $name,
+                    ?limit,
+                    server_connection,
+                    statement,
+                    "timed out"
+                );
+                $name
+            }};
+        }
+        let name = match which {
+            Timeout::QueryWait => say!(query_wait, "query_wait_timeout"),
+            Timeout::Query => say!(query, "query_timeout"),
+            Timeout::CancelWait => say!(cancel_wait, "cancel_wait_timeout"),
+            Timeout::Transaction => say!(transaction, "transaction_timeout"),
+            Timeout::IdleTransaction => say!(idle_transaction, "idle_transaction_timeout"),
+            Timeout::ClientWrite => "client_write_timeout",
+            Timeout::ClientIdle | Timeout::ClientLogin => return,
+        };
+        self.fails(name);
+    }
+
+    /// The server connection that it has, and what that is working on, as far as `slow_query` has it kept.
+    fn runs(&self) -> (Option<u64>, Option<String>) {
+        let active = self.active.as_deref();
+        let attached = active.filter(|active| matches!(active.phase, Phase::Attached(_)));
+        let statement = attached.map(|active| active.x.told.shown().0);
+        (attached.map(server), statement.filter(|s| !s.is_empty()))
+    }
+
     /// A request is about to be answered from the cache, in a transaction block or by itself.
     #[inline]
     pub(super) fn trace_hit(&mut self, in_block: bool, now: Now) {
@@ -157,6 +223,7 @@ impl ClientTask {
                 served: now.instant.elapsed(),
                 by: Server::Cache,
                 hits: 1,
+                failed: None,
             });
         }
     }

@@ -34,6 +34,7 @@ pub(super) fn text(said: &Said) -> String {
     for (name, value) in &said.fields {
         parts.note(name, value);
     }
+    parts.name_nobody();
     parts.line()
 }
 
@@ -69,6 +70,16 @@ impl Parts {
             "reason" => self.reason = Some(value),
             "age" => self.age = Some(value),
             _ => self.others.push((name, value)),
+        }
+    }
+
+    /// A line that is about no client and no server has no place of their own for whom else it is about.
+    fn name_nobody(&mut self) {
+        if self.client.is_none() && self.server.is_none() {
+            let [database, user, peer] = [&mut self.database, &mut self.user, &mut self.peer];
+            for (name, value) in [("database", database), ("user", user), ("peer", peer)] {
+                self.others.extend(value.take().map(|value| (name, value)));
+            }
         }
     }
 
@@ -180,6 +191,12 @@ mod tests {
         assert_eq!(
             said("listening", &[("address", "a\nb")]),
             "listening: address=a b"
+        );
+        // What is about no connection of ours says all the same whom it is about.
+        let page = [("peer", "127.0.0.1:5"), ("by", "page")];
+        assert_eq!(
+            said("PAUSE command issued", &page),
+            "PAUSE command issued: by=page, peer=127.0.0.1:5"
         );
     }
 }

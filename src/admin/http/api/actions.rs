@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::reply::{Body, json, problem};
 use super::super::site::Site;
 use crate::admin::command::{Command, Flush};
-use crate::admin::console::ConsoleUser;
+use crate::admin::console::{ConsoleUser, Giver};
 use crate::admin::session::Answer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +54,13 @@ pub(in crate::admin::http) fn answer(
         name: "page".to_owned(),
         is_admin: true,
     };
-    tracing::info!(%peer, ?action, database = on.database.as_deref().unwrap_or("(all)"), "page: action");
     let command = match action {
         Action::Pause => Command::Pause(on.database),
         Action::Resume => Command::Resume(on.database),
         Action::Reconnect => Command::Reconnect(on.database),
         Action::Flush => Command::FlushCache(on.database.map_or(Flush::All, Flush::Database)),
     };
-    match site.console.run(&user, command) {
+    match site.console.run(&user, &Giver::Page(peer), command) {
         Answer::Done(tag, _) => json(StatusCode::OK, &Done { done: tag.into() }),
         Answer::Wait(tag, _) => json(StatusCode::OK, &Done { done: tag.into() }),
         Answer::Error(_, message) => problem(StatusCode::CONFLICT, &message),
