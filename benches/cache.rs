@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgweir::cache::analysis::analyse;
@@ -12,6 +13,7 @@ use pgweir::cache::key::Key;
 use pgweir::cache::mark::{Marks, Snapshot};
 use pgweir::cache::memo::{Memo, Slot};
 use pgweir::cache::packed::Packed;
+use pgweir::cache::rules::Life;
 use pgweir::cache::space::Space;
 use pgweir::cache::store::Store;
 
@@ -80,6 +82,12 @@ fn filled(entries: u64) -> (Arc<Space>, Marks, Store) {
 fn hit(c: &mut Criterion) {
     let (_space, _marks, store) = filled(100_000);
     let mut key = Key::default();
+    let life = Life {
+        ttl: Duration::from_secs(60),
+        stale: Duration::ZERO,
+        errors: Duration::ZERO,
+        passing: false,
+    };
     let mut group = c.benchmark_group("cache/hit");
     group.bench_function("make the key", |b| {
         b.iter(|| make_key(black_box(&mut key), &store, 7));
@@ -87,7 +95,7 @@ fn hit(c: &mut Criterion) {
     group.bench_function("find and check the entry", |b| {
         b.iter(|| {
             let entry = store.get(black_box(&key)).expect("it is there");
-            assert!(entry.snapshot.holds() && entry.age(1) == Age::Fresh);
+            assert!(entry.snapshot.holds() && entry.age(1, &life) == Age::Fresh);
         });
     });
     group.finish();

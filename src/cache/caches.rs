@@ -16,11 +16,13 @@ use crate::config::{
     CacheLimits, Config, Consistency, Database, Invalidation, Placed, Reads, share_a_server,
 };
 
+/// By database and servers; with the servers.
+type Spaces = HashMap<String, (Vec<Placed>, Arc<Space>)>;
+
 #[derive(Debug)]
 pub struct Caches {
     store: Arc<Store>,
-    /// By database and servers; with the servers.
-    spaces: Mutex<HashMap<String, (Vec<Placed>, Arc<Space>)>>,
+    spaces: Mutex<Spaces>,
     /// Rung when there is something to tell other instances, if there are any.
     bell: Option<Arc<Notify>>,
     /// They must be told before a write is acknowledged.

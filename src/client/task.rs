@@ -42,6 +42,7 @@ mod asked;
 mod attached;
 mod block;
 mod cached;
+mod cancelling;
 mod channels;
 mod counted;
 mod end;

@@ -1,16 +1,14 @@
 //! A client with a server connection: relaying, and giving the connection back.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::abandon::{Fate, lost_by};
 use super::io_steps::Fill;
 use super::{ClientTask, End, Phase, Step, rules, told};
-use crate::client::info::{CancelBegun, Control, Now, State, log_client};
+use crate::client::info::{Control, Now, State, log_client};
 use crate::config::{PoolMode, SessionStatePolicy};
 use crate::pool::recycle::Work;
 use crate::protocol::sqlstate::{self, SqlState};
-use crate::server::cancel;
 use crate::session::fault::Fault;
 use crate::session::link::{Leash, Link};
 use crate::session::pins::Pins;
@@ -116,19 +114,6 @@ impl ClientTask {
             Poll::Ready(Ok(Fill::Full)) | Poll::Pending => {}
         }
         if waits { Step::Wait } else { Step::Again }
-    }
-
-    /// A cancel request is under way for what has ended by itself meanwhile: whatever were sent now could be hit by it.
-    #[inline]
-    fn waits_for_cancel(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_some_and(|active| match &active.phase {
-                Phase::Attached(server) => {
-                    server.is_being_cancelled() && server.state.backlog.is_empty()
-                }
-                _ => false,
-            })
     }
 
     fn may_hold_back(&self) -> bool {
@@ -407,33 +392,6 @@ impl ClientTask {
             return self.deadline_passed(now);
         }
         None
-    }
-
-    /// Asks the server to stop what it is doing for this client. The connection is not given to
-    /// anyone else while the request is under way; what the client counts of it ends then, too.
-    pub(super) fn send_cancel(&mut self, begun: Option<CancelBegun>) {
-        let Some(active) = self.active.as_mut() else {
-            return;
-        };
-        let Phase::Attached(server) = &mut active.phase else {
-            return;
-        };
-        if server.state.backlog.is_empty() {
-            return;
-        }
-        self.pool.shard(self.worker.home()).cancels.add(1);
-        let (endpoint, key) = (server.endpoint.clone(), server.cancel_key.clone());
-        let (info, under_way) = (server.info.clone(), server.info.begin_cancel());
-        let client = Arc::clone(&self.info);
-        self.pool.shared().control.spawn(async move {
-            if let Err(error) = cancel::cancel(&endpoint, &info.peer, info.backend_pid, &key).await
-            {
-                log_client!(warn, client, server_connection = info.id, %error, "cancel request failed");
-            }
-            drop((under_way, begun));
-            // What has waited for this goes on.
-            client.wake();
-        });
     }
 
     fn server_gone(&mut self, error: Option<std::io::Error>) -> Step {
