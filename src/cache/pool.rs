@@ -28,6 +28,8 @@ use crate::session::settings::Settings;
 /// After a load, another one is not begun for this many times what it took.
 const REST: u32 = 20;
 const SHORTEST_REST: Duration = Duration::from_millis(200);
+/// So long nothing is remembered after a change of the schema, at most, beside the time that reading takes.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 thread_local! {
     /// Room to make fingerprints in, so that making one allocates nothing.
@@ -249,7 +251,7 @@ impl PoolCache {
                 read: Instant::now(),
             })));
         }
-        let rest = (took * REST).max(SHORTEST_REST);
+        let rest = (took * REST).clamp(SHORTEST_REST, LONGEST_REST);
         *self.rests_until.lock() = Some(Instant::now() + rest);
         self.loading.store(false, Ordering::SeqCst);
     }
