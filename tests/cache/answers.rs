@@ -150,6 +150,99 @@ fn every_kind_of_write_is_seen() {
 }
 
 #[test]
+fn arguments_of_what_is_executed_may_write() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let read = "select count(*) from audit";
+    let prepared = writer.query("prepare p(int) as select $1 from plain");
+    assert_eq!(prepared.code(), None);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("execute p(next_id())").code(), None);
+    assert_eq!(
+        cached.ask(&mut reader, read),
+        (vec![vec!["1".into()]], false)
+    );
+    cached.wait_ready(&mut reader);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("execute p(abs(1))").code(), None);
+    cached.assert_hit(&mut reader, read);
+}
+
+/// The server passes over schemas of the path that the role may not use.
+#[test]
+fn names_mean_what_the_role_may_see() {
+    let cached = Cached::with("[users.low]\npassword = 'x'", "");
+    let mut owner = cached.client();
+    for sql in [
+        "create schema priv",
+        "create table priv.plain (like public.plain)",
+        "grant select on customers to amy",
+        "create role app",
+        "create role low login noinherit in role app",
+        "create schema inside",
+        "create table inside.plain (like public.plain)",
+        "grant usage on schema inside to app",
+        "grant all on inside.plain to app",
+        "alter role low set search_path = inside, public",
+    ] {
+        assert_eq!(owner.query(sql).code(), None, "{sql}");
+    }
+    cached.wait_ready(&mut owner);
+    let count = "select count(*) from plain";
+    let number = |n: &str| vec![vec![n.to_owned()]];
+    let ready = |client: &mut Wire, user: &str| {
+        until("the catalogs are known to this pool", || {
+            client.query("select count(*) from public.plain");
+            cached.row(user)["state"] == "ready"
+        });
+    };
+    // The pool's own role.
+    let mut amy = cached.weir.connect("amy", "postgres");
+    ready(&mut amy, "amy");
+    cached.assert_hit(&mut owner, count);
+    for sql in [
+        "set search_path = priv, public",
+        "insert into plain values (50, 50)",
+    ] {
+        assert_eq!(amy.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, count), (number("4"), false));
+    assert_eq!(amy.query(count).value(), "4");
+    let hits = || cached.row("amy")["hits"].clone();
+    let before = hits();
+    assert_eq!(amy.query(count).value(), "4");
+    assert_ne!(hits(), before, "what is sure is remembered");
+    owner.query("insert into plain values (51, 51)");
+    assert_eq!(amy.query(count).value(), "5");
+    // Another role: what it may use is not known.
+    let mut other = cached.client();
+    cached.assert_hit(&mut owner, count);
+    for sql in [
+        "set search_path = priv, public",
+        "set role amy",
+        "insert into plain values (52, 52)",
+    ] {
+        assert_eq!(other.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, count), (number("6"), false));
+    cached.assert_never(&mut other, count);
+    cached.assert_hit(&mut other, "select count(*) from customers");
+    // A role that may use more than the pool's own, with the path that both have from the beginning.
+    let inside = "select count(*) from inside.plain";
+    let mut low = cached.weir.connect("low", "postgres");
+    ready(&mut low, "low");
+    cached.assert_hit(&mut owner, inside);
+    for sql in ["set role app", "insert into plain values (1, 1)"] {
+        assert_eq!(low.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, inside), (number("1"), false));
+    // A role that is none.
+    low.query("set role none");
+    assert_eq!(low.query("select current_user::text").value(), "low");
+    cached.weir.assert_quiet();
+}
+
+#[test]
 fn writes_elsewhere_leave_it_alone() {
     let cached = Cached::start();
     let (mut reader, mut writer) = (cached.client(), cached.client());

@@ -1,10 +1,13 @@
 BEGIN READ ONLY;
-SELECT 'isolation', pg_catalog.current_setting('default_transaction_isolation');
+SELECT 'session', pg_catalog.current_setting('default_transaction_isolation'),
+       pg_catalog.current_setting('search_path'), current_user;
 SELECT 'path', s FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS u(s, n) ORDER BY n;
 -- From here on every name must be written in full, and definitions of views write theirs so.
 SET LOCAL search_path TO '';
 SET LOCAL standard_conforming_strings TO on;
-SELECT 'schema', nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)';
+SELECT 'schema', nspname, pg_catalog.has_schema_privilege(oid, 'USAGE'),
+       pg_catalog.has_schema_privilege('public', oid, 'USAGE')
+FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)';
 SELECT 'relation', c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity,
        EXISTS (SELECT FROM pg_catalog.pg_attribute a
                JOIN pg_catalog.pg_type t ON t.oid = a.atttypid

@@ -96,10 +96,8 @@ impl Catalog {
     ) -> Result<(), Unknown> {
         self.functions
             .check_writes(mentions, declared, &mut touched.declared)?;
-        for name in &mentions.identifiers {
-            let Found::Relation(relation) = self.find(name, path) else {
-                continue;
-            };
+        let mentioned = mentions.identifiers.iter();
+        for relation in mentioned.flat_map(|name| self.may_mean(name, path)) {
             self.hidden(&self.policy_calls, relation, declared, touched)?;
             if relation.kind == Kind::View && views.insert(relation.oid) {
                 let Some(facts) = &relation.definition else {
