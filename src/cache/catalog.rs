@@ -201,8 +201,8 @@ pub struct Catalog {
     types: HashMap<Box<str>, Vec<(Box<str>, TypeKind)>>,
     /// Some cast that is made without being asked for calls a function that is not immutable.
     odd_casts: bool,
-    /// Some domain's constraint calls a volatile function of a user.
-    odd_domains: bool,
+    /// Domains whose constraints call a volatile function of a user, and types with such in them.
+    odd_domains: HashSet<Box<str>>,
 }
 
 impl Catalog {
@@ -273,12 +273,12 @@ impl Catalog {
                 Says::Reads if matches!(read, Err(Refusal::UnknownRelation(_))) => {
                     Effect::Everything(Unknown::schema("unknown relation"))
                 }
-                Says::Reads => self.writes(&[], &statement.mentions, path, declared),
+                Says::Reads => self.runs(facts, &statement.mentions, path, declared),
                 Says::Writes(writes) => self.writes(writes, &statement.mentions, path, declared),
             };
             // The arguments are not part of what was prepared, and are computed here.
             let arguments = matches!(statement.says, Says::Executes(_))
-                .then(|| self.writes(&[], &statement.mentions, path, declared));
+                .then(|| self.runs(facts, &statement.mentions, path, declared));
             let effects = [Some(effect), arguments].into_iter().flatten();
             effects.map(|effect| StatementVerdict {
                 effect,

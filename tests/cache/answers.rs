@@ -119,6 +119,12 @@ const TOUCHING: &[(&str, &str)] = &[
         "select * from audit",
         "insert into defaulted default values",
     ),
+    ("select * from audit", "insert into numbers (n) values (1)"),
+    (
+        "select * from audit",
+        "insert into defaulting (id) values (1)",
+    ),
+    ("select * from audit", "insert into split_1 values (1)"),
 ];
 
 #[test]
@@ -166,6 +172,50 @@ fn arguments_of_what_is_executed_may_write() {
     cached.assert_hit(&mut reader, read);
     assert_eq!(writer.query("execute p(abs(1))").code(), None);
     cached.assert_hit(&mut reader, read);
+}
+
+#[test]
+fn constraints_of_domains_may_write() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let domains = writer.query(
+        "create function checked(int) returns bool language plpgsql as $$
+         begin insert into audit values ('checked'); return true; end $$;
+         create domain checked_int int check (checked(value));
+         create domain checked_twice checked_int",
+    );
+    assert_eq!(domains.code(), None);
+    let read = "select count(*) from audit";
+    for (written, write) in ["select 1::checked_int", "select 1::checked_twice"]
+        .iter()
+        .enumerate()
+    {
+        cached.wait_ready(&mut reader);
+        cached.assert_hit(&mut reader, read);
+        assert_eq!(writer.query(write).code(), None);
+        let expected = vec![vec![(written + 1).to_string()]];
+        assert_eq!(cached.ask(&mut reader, read), (expected, false), "{write}");
+    }
+    // What has nothing to do with them changes nothing.
+    cached.wait_ready(&mut reader);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("select now()").code(), None);
+    cached.assert_hit(&mut reader, read);
+}
+
+/// Before PostgreSQL 15, what partitions have of their parent's triggers counts as internal.
+#[test]
+fn triggers_of_a_partitioned_table_are_those_of_its_partitions() {
+    let cached = Cached::of_version(13);
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let read = "select count(*) from audit";
+    cached.assert_hit(&mut reader, read);
+    let written = writer.query("insert into split_1 values (1)");
+    assert_eq!(written.code(), None);
+    assert_eq!(
+        cached.ask(&mut reader, read),
+        (vec![vec!["1".into()]], false)
+    );
 }
 
 /// The server passes over schemas of the path that the role may not use.
@@ -251,6 +301,8 @@ fn writes_elsewhere_leave_it_alone() {
     for write in [
         "insert into other.plain values (9, 9)",
         "update customers set name = 'x'",
+        // Its foreign key has triggers that are those of its parent.
+        "insert into visits_1 values (4)",
         "begin; insert into other.plain values (8, 8); rollback",
         "begin; update plain set n = 0; rollback",
         "select nextval('seq'), random(), pg_sleep(0), set_config('a.b', 'c', false)",

@@ -155,10 +155,12 @@ impl Catalog {
                 let kinds = self.types.entry(row.boxed(2)?).or_default();
                 kinds.push((row.boxed(1)?, kind));
             }
+            "domain" => {
+                self.odd_domains.insert(row.boxed(1)?);
+            }
             "odd" => match row.text(1)? {
                 "cast" => self.odd_casts = true,
-                "schema" => self.functions.some_change_schema = true,
-                _ => self.odd_domains = true,
+                _ => self.functions.some_change_schema = true,
             },
             _ => return None,
         }

@@ -30,13 +30,24 @@ FROM pg_catalog.pg_constraint WHERE contype = 'f';
 SELECT 'trigger', t.tgrelid, t.tgtype, n.nspname, p.proname
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D';
+WHERE t.tgenabled <> 'D'
+  -- Before PostgreSQL 15 what a partition has of its parent's triggers counts as internal. That of
+  -- foreign keys does in all versions.
+  AND (NOT t.tgisinternal OR t.tgparentid <> 0 AND n.nspname <> 'pg_catalog');
 SELECT DISTINCT 'rule', ev_class FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN';
 -- Volatile functions of users behind defaults and constraints, and behind policies.
 SELECT DISTINCT h.kind, h.relation, n.nspname, p.proname
 FROM (SELECT 'hidden' AS kind, a.adrelid AS relation, d.refobjid AS function
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid
       WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      UNION ALL
+      -- Of domains, which give columns theirs.
+      SELECT 'hidden', a.attrelid, d.refobjid
+      FROM pg_catalog.pg_depend d
+      JOIN pg_catalog.pg_type t ON t.oid = d.objid AND t.typtype = 'd'
+      JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+      WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
         AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
       UNION ALL
       SELECT 'hidden', c.conrelid, d.refobjid
@@ -53,12 +64,20 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.provolatile = 'v' AND n.nspname <> 'pg_catalog';
 SELECT 'qual', polrelid, pg_catalog.pg_get_expr(polqual, polrelid)
 FROM pg_catalog.pg_policy WHERE polcmd IN ('r', '*') AND polqual IS NOT NULL;
-SELECT DISTINCT 'odd', 'domain'
-FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
-JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
-WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.contypid <> 0
-  AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-  AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace;
+-- Domains whose constraints call volatile functions of users, and types that are made of them.
+WITH RECURSIVE odd (type) AS (
+  SELECT c.contypid
+  FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
+  JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+  WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.contypid <> 0
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
+  UNION
+  SELECT t.oid FROM odd JOIN pg_catalog.pg_type t
+    ON odd.type IN (t.typbasetype, t.typelem)
+    OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+               WHERE c.oid = t.typrelid AND c.relkind = 'c' AND a.atttypid = odd.type))
+SELECT DISTINCT 'domain', t.typname FROM odd JOIN pg_catalog.pg_type t ON t.oid = odd.type;
 SELECT DISTINCT 'view', r.ev_class, d.refobjid
 FROM pg_catalog.pg_rewrite r
 JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
