@@ -73,10 +73,14 @@ WITH RECURSIVE odd (type) AS (
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
     AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
   UNION
-  SELECT t.oid FROM odd JOIN pg_catalog.pg_type t
-    ON odd.type IN (t.typbasetype, t.typelem)
-    OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-               WHERE c.oid = t.typrelid AND c.relkind = 'c' AND a.atttypid = odd.type))
+  SELECT m.whole FROM odd JOIN (
+    SELECT t.typbasetype AS part, t.oid AS whole FROM pg_catalog.pg_type t WHERE t.typbasetype <> 0
+    UNION ALL
+    SELECT t.typelem, t.oid FROM pg_catalog.pg_type t WHERE t.typelem <> 0
+    UNION ALL
+    SELECT a.atttypid, c.reltype
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relkind = 'c') m ON m.part = odd.type)
 SELECT DISTINCT 'domain', t.typname FROM odd JOIN pg_catalog.pg_type t ON t.oid = odd.type;
 SELECT DISTINCT 'view', r.ev_class, d.refobjid
 FROM pg_catalog.pg_rewrite r
