@@ -7,6 +7,11 @@ use crate::sql::lexer::{Kind, Lexer, Token};
 /// Settings that decide about it.
 const DECIDING: [&str; 3] = ["search_path", "role", "session_authorization"];
 
+/// Whether this setting, in lower case, decides where names are looked for.
+pub fn decides(name: &str) -> bool {
+    DECIDING.contains(&name)
+}
+
 /// A number that two sessions of a pool share if they look in the same places.
 pub fn path_id(settings: &Settings, hash: impl Fn(&[&str]) -> u64) -> u64 {
     let of = |name: &str| settings.get(name).map_or("", |s| &*s.replay);

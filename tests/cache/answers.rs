@@ -218,6 +218,57 @@ fn triggers_of_a_partitioned_table_are_those_of_its_partitions() {
     );
 }
 
+/// What a transaction sets for itself decides about its writes as well.
+#[test]
+fn names_mean_what_the_transaction_has_set() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    reader.query("set search_path to other");
+    let read = "select count(*) from plain";
+    let insert = "insert into plain values (1, 1)";
+    let mut written = 0;
+    for texts in [
+        &["begin", "set local search_path to other", insert, "commit"][..],
+        &["begin; set local search_path to other", insert, "commit"],
+        &[
+            "begin",
+            "select set_config('search_path', 'other', true)",
+            insert,
+            "commit",
+        ],
+        &["set search_path to other; insert into plain values (1, 1)"],
+        &[
+            "prepare p as select set_config('search_path', 'other', true)",
+            "begin",
+            "execute p",
+            insert,
+            "commit",
+        ],
+        &["begin", "set search_path to other", insert, "commit"],
+    ] {
+        cached.wait_ready(&mut cached.client());
+        cached.assert_hit(&mut reader, read);
+        for text in texts {
+            assert_eq!(writer.query(text).code(), None, "{text}");
+        }
+        written += 1;
+        assert_eq!(reader.query(read).value(), written.to_string(), "{texts:?}");
+        writer.query("reset search_path");
+    }
+    // The next transaction is followed again.
+    cached.assert_hit(&mut reader, read);
+    writer.query("insert into customers values (9, 'x')");
+    cached.assert_hit(&mut reader, read);
+    // What is sent without waiting for the answer.
+    let messages = [query("set search_path to other"), query(insert)];
+    writer.send(&messages.concat()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(writer.answer().code(), None);
+    }
+    assert_eq!(reader.query(read).value(), (written + 1).to_string());
+    cached.weir.assert_quiet();
+}
+
 /// The server passes over schemas of the path that the role may not use.
 #[test]
 fn names_mean_what_the_role_may_see() {
