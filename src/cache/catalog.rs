@@ -23,7 +23,24 @@ pub use load::{CatalogError, LOAD};
 
 /// Where names without a schema are looked for: schemas in order. `None`: it is not known.
 #[derive(Debug, Clone)]
-pub struct SearchPath(pub Option<Arc<[Box<str>]>>);
+pub struct SearchPath(pub Option<Arc<[Searched]>>);
+
+/// A schema of a search path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Searched {
+    pub schema: Box<str>,
+    /// The server does look there: it passes over what the role may not use.
+    pub certain: bool,
+}
+
+/// Who may use a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// The role of the session that loaded the catalogs.
+    pub own: bool,
+    /// Every role.
+    pub everybody: bool,
+}
 
 /// What the operator says of functions and tables that the catalogs do not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -155,12 +172,16 @@ enum TypeKind {
 #[derive(Debug, Default)]
 pub struct Catalog {
     default_path: Vec<Box<str>>,
+    /// `search_path` of the session that loaded it, as it is set.
+    path_setting: Box<str>,
+    /// The role of that session.
+    user: Box<str>,
     fingerprint: u64,
     /// `default_transaction_isolation` of the session that loaded it.
     read_committed: bool,
     relations: HashMap<Oid, Relation>,
     by_name: HashMap<Box<str>, Vec<Oid>>,
-    schemas: HashSet<Box<str>>,
+    schemas: HashMap<Box<str>, Usage>,
     /// Names of relations in pg_catalog and information_schema.
     system: HashMap<Box<str>, Vec<Box<str>>>,
     children: HashMap<Oid, Vec<Oid>>,
@@ -180,8 +201,8 @@ pub struct Catalog {
     types: HashMap<Box<str>, Vec<(Box<str>, TypeKind)>>,
     /// Some cast that is made without being asked for calls a function that is not immutable.
     odd_casts: bool,
-    /// Some domain's constraint calls a volatile function of a user.
-    odd_domains: bool,
+    /// Domains whose constraints call a volatile function of a user, and types with such in them.
+    odd_domains: HashSet<Box<str>>,
 }
 
 impl Catalog {
@@ -200,8 +221,19 @@ impl Catalog {
         &self.default_path
     }
 
-    pub fn has_schema(&self, name: &str) -> bool {
-        self.schemas.contains(name)
+    /// What `search_path` was set to in that session.
+    pub fn path_setting(&self) -> &str {
+        &self.path_setting
+    }
+
+    /// The role of that session.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Who may use that schema, if there is one.
+    pub fn usage(&self, schema: &str) -> Option<Usage> {
+        self.schemas.get(schema).copied()
     }
 
     pub fn relation_name(&self, oid: Oid) -> Option<(&str, &str)> {
@@ -223,7 +255,7 @@ impl Catalog {
         let read = self.read(facts, path, declared);
         // What may be remembered is a read as well, but for what a replica does not have.
         let only_reads = self.only_reads(facts, path);
-        let statements = facts.statements.iter().map(|statement| {
+        let statements = facts.statements.iter().flat_map(|statement| {
             let effect = match &statement.says {
                 Says::Nothing => Effect::Nothing,
                 Says::Executes(name) => Effect::Executes(name.clone()),
@@ -241,13 +273,17 @@ impl Catalog {
                 Says::Reads if matches!(read, Err(Refusal::UnknownRelation(_))) => {
                     Effect::Everything(Unknown::schema("unknown relation"))
                 }
-                Says::Reads => self.writes(&[], &statement.mentions, path, declared),
+                Says::Reads => self.runs(facts, &statement.mentions, path, declared),
                 Says::Writes(writes) => self.writes(writes, &statement.mentions, path, declared),
             };
-            StatementVerdict {
+            // The arguments are not part of what was prepared, and are computed here.
+            let arguments = matches!(statement.says, Says::Executes(_))
+                .then(|| self.runs(facts, &statement.mentions, path, declared));
+            let effects = [Some(effect), arguments].into_iter().flatten();
+            effects.map(|effect| StatementVerdict {
                 effect,
                 may_commit: statement.may_commit,
-            }
+            })
         });
         Verdict {
             statements: statements.collect(),
@@ -255,6 +291,17 @@ impl Catalog {
             only_reads,
             begins: facts.begins,
         }
+    }
+}
+
+impl SearchPath {
+    /// These, as the server has resolved them.
+    pub fn resolved(schemas: &[Box<str>]) -> SearchPath {
+        let searched = schemas.iter().map(|schema| Searched {
+            schema: schema.clone(),
+            certain: true,
+        });
+        SearchPath(Some(searched.collect()))
     }
 }
 

@@ -105,7 +105,15 @@ impl Judged {
                 Some(Doing::Changes(Change::Everything { schema: true }))
             }
         };
-        let doings: Box<[Doing]> = facts.statements.iter().filter_map(doing).collect();
+        // The name of what is executed looks like a call of its arguments.
+        let arguments = |statement: &StatementFacts| {
+            let calls = statement.mentions.calls.len() > 1;
+            (calls && matches!(statement.says, Says::Executes(_)))
+                .then_some(Doing::Changes(UNKNOWN_ROWS))
+        };
+        let statements = facts.statements.iter();
+        let doings = statements.flat_map(|s| [doing(s), arguments(s)]);
+        let doings: Box<[Doing]> = doings.flatten().collect();
         let may_commit = facts.statements.iter().any(|s| s.may_commit);
         Judged {
             harmless: doings.is_empty() && !may_commit,
@@ -159,5 +167,25 @@ impl Judged {
 
     pub fn count_refusal(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::analysis::analyse;
+
+    #[test]
+    fn arguments_count_without_the_catalogs_too() {
+        let doings = |text: &str| Judged::without_catalog(&analyse(text.as_bytes(), true)).doings;
+        assert!(matches!(*doings("execute p"), [Doing::Executes(_)]));
+        assert!(matches!(*doings("execute p(1, $1)"), [Doing::Executes(_)]));
+        assert!(matches!(
+            *doings("execute p(1, f())"),
+            [
+                Doing::Executes(_),
+                Doing::Changes(Change::Everything { schema: false })
+            ]
+        ));
     }
 }

@@ -1,11 +1,16 @@
 //! Where a session looks for names without a schema, as far as its settings tell.
 
-use super::catalog::{Catalog, SearchPath};
+use super::catalog::{Catalog, SearchPath, Searched};
 use crate::session::settings::Settings;
 use crate::sql::lexer::{Kind, Lexer, Token};
 
 /// Settings that decide about it.
 const DECIDING: [&str; 3] = ["search_path", "role", "session_authorization"];
+
+/// Whether this setting, in lower case, decides where names are looked for.
+pub fn decides(name: &str) -> bool {
+    DECIDING.contains(&name)
+}
 
 /// A number that two sessions of a pool share if they look in the same places.
 pub fn path_id(settings: &Settings, hash: impl Fn(&[&str]) -> u64) -> u64 {
@@ -19,40 +24,53 @@ pub fn path_id(settings: &Settings, hash: impl Fn(&[&str]) -> u64) -> u64 {
 
 /// The schemas, in order; `pool_user` is who has logged in to the server.
 pub fn search_path(settings: &Settings, catalog: &Catalog, pool_user: &str) -> SearchPath {
-    // Whoever is the user decides what "$user" is.
-    let role = settings
-        .get("role")
-        .or(settings.get("session_authorization"));
-    let user = match role {
-        None => Some(pool_user.to_owned()),
-        Some(setting) => last_value(&setting.replay),
-    };
+    let is_own = ["role", "session_authorization"]
+        .iter()
+        .all(|name| settings.get(name).is_none());
     let schemas = match settings.get("search_path") {
         Some(setting) => listed(&setting.replay),
-        None if role.is_none() => Some(catalog.default_path().to_vec()),
-        None => inherited(catalog, pool_user, user.as_deref()),
+        None if is_own => return SearchPath::resolved(catalog.default_path()),
+        None => split(catalog.path_setting()),
+    };
+    // Whoever is the user decides what "$user" is.
+    let user = match is_own {
+        true => Some(catalog.user().to_owned()),
+        false => other_user(settings, pool_user),
     };
     let Some(schemas) = schemas else {
         return SearchPath(None);
     };
     let mut known = Vec::new();
     for schema in schemas {
-        match (&*schema, &user) {
-            ("$user", Some(user)) => known.push(user.as_str().into()),
+        let schema = match (&*schema, &user) {
+            ("$user", Some(user)) => user.as_str().into(),
             ("$user", None) => return SearchPath(None),
-            _ => known.push(schema),
-        }
+            _ => schema,
+        };
+        // The server passes over what the role may not use, and over what is not there. Of other
+        // roles than the pool's own it is known only what all may use.
+        let certain = match catalog.usage(&schema) {
+            Some(usage) if is_own && !usage.own => continue,
+            Some(usage) => is_own || usage.everybody,
+            None => true,
+        };
+        known.push(Searched { schema, certain });
     }
     SearchPath(Some(known.into()))
 }
 
-/// What the server's own setting comes to for another user than the one who has logged in. It is
-/// known resolved only, so where "$user" may make a difference, nothing is known.
-fn inherited(catalog: &Catalog, pool_user: &str, user: Option<&str>) -> Option<Vec<Box<str>>> {
-    let user = user?;
-    let path = catalog.default_path();
-    let own = path.iter().any(|s| **s == *pool_user) || catalog.has_schema(user);
-    (!own).then(|| path.to_vec())
+/// The user of a session that has asked for another one than it began with.
+fn other_user(settings: &Settings, pool_user: &str) -> Option<String> {
+    if let Some(role) = settings.get("role") {
+        let role = last_value(&role.replay)?;
+        if role != "none" {
+            return Some(role);
+        }
+    }
+    match settings.get("session_authorization") {
+        Some(user) => last_value(&user.replay),
+        None => Some(pool_user.to_owned()),
+    }
 }
 
 /// The value in a statement that sets one setting to one thing.

@@ -296,7 +296,7 @@ impl PoolCache {
     pub fn relation_oid(&self, name: &str) -> Option<super::Oid> {
         let known = self.known.load();
         let known = known.as_ref()?;
-        let path = SearchPath(Some(known.catalog.default_path().into()));
+        let path = SearchPath::resolved(known.catalog.default_path());
         known.catalog.relation_oid(name, &path)
     }
 

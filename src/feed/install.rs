@@ -65,7 +65,9 @@ begin
     execute pg_catalog.format('drop trigger if exists {TRIGGER} on %I.%I', t.nspname, t.relname);
     execute pg_catalog.format('create trigger {TRIGGER} after insert or update or delete or truncate '
       'on %I.%I for each statement execute function {SCHEMA}.{FUNCTION}()', t.nspname, t.relname);
-    -- Also for what replication and tools with session_replication_role = replica write.
+    -- Also for what tools with session_replication_role = replica write. Not for what logical
+    -- replication does: it fires no triggers for statements, and pgweir remembers nothing of
+    -- tables that a subscription writes to.
     execute pg_catalog.format('alter table %I.%I enable always trigger {TRIGGER}', t.nspname, t.relname);
   end loop;
 end

@@ -104,14 +104,21 @@ async fn look(job: &Job, wire: &mut FeedWire, relations: &mut Relations) -> Resu
     let schema = job.space.schema();
     relations.set_children(&wire.query(INHERITS).await?)?;
     // For each statement and event (4 insert, 8 delete, 16 update, 32 truncate, not 1 for rows),
-    // and whoever writes, replicas of other servers too.
+    // and whoever writes, replicas of other servers too. Logical replication fires no triggers for
+    // statements; what it writes to may be a partition of the table that is subscribed, or have one.
     let sql = format!(
-        "select t.tgrelid from pg_catalog.pg_trigger t \
+        "with recursive above (oid) as (select srrelid from pg_catalog.pg_subscription_rel \
+         union select i.inhparent from above join pg_catalog.pg_inherits i on i.inhrelid = above.oid), \
+         below (oid) as (select srrelid from pg_catalog.pg_subscription_rel \
+         union select i.inhrelid from below join pg_catalog.pg_inherits i on i.inhparent = below.oid) \
+         select t.tgrelid from pg_catalog.pg_trigger t \
          join pg_catalog.pg_proc p on p.oid = t.tgfoid \
          join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
          where t.tgname = '{TRIGGER}' and p.proname = '{FUNCTION}' and n.nspname = '{SCHEMA}' \
          and t.tgenabled = 'A' and t.tgtype & 61 = 60 and t.tgqual is null \
          and t.tgattr = '' and pg_catalog.strpos(p.prosrc, {}) > 0 \
+         and not exists (select from above where above.oid = t.tgrelid) \
+         and not exists (select from below where below.oid = t.tgrelid) \
          union all {MATERIALIZED}",
         quoted(&quoted(&job.what.settings.channel))
     );

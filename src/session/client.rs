@@ -61,6 +61,8 @@ pub struct ClientState {
     /// A setting that matters to parsing holds for the present transaction only: what is parsed now
     /// is nobody else's.
     pub local_environment: bool,
+    /// What the present transaction has set, or is about to, decides what names mean in it.
+    pub names_unsure: bool,
     /// It has prepared a `LISTEN` or `UNLISTEN`.
     pub may_listen: bool,
     /// Without a server connection, it has been answered a part of an extended query whose Sync has not
@@ -95,6 +97,7 @@ impl ClientState {
             unnamed: None,
             unnamed_gone: false,
             local_environment: false,
+            names_unsure: false,
             may_listen: false,
             in_group: false,
             pins: Pins::default(),

@@ -462,6 +462,7 @@ impl Link<'_> {
             self.client.savepoints = None;
             self.client.local_environment = false;
             if self.server.backlog.is_empty() {
+                self.client.names_unsure = false;
                 self.x.portals.clear();
                 self.x.counting.end_portals();
             }

@@ -91,6 +91,10 @@ impl Link<'_> {
                 self.x.told.is_sent();
                 let text = text.to_vec();
                 self.admit(text.len())?;
+                let judged = match self.decide_names(&statements) {
+                    true => self.judge_query(),
+                    false => judged,
+                };
                 self.note_query(judged);
                 self.client.end_unnamed();
                 self.special_query(header, &text, statements);

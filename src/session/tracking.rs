@@ -3,20 +3,36 @@
 //!
 //! [`Writes`]: crate::cache::writes::Writes
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::link::Link;
+use super::settings::Settings;
 use super::statement::{Source, Statement};
 use super::upstream::Body;
 use crate::cache::analysis::prepared_body;
 use crate::cache::judged::{Doing, Judged};
+use crate::cache::path;
 use crate::cache::pool::PoolCache;
 use crate::cache::writes::Change;
 use crate::protocol::frame::{self, HEADER};
 use crate::protocol::frontend;
+use crate::sql::{self, Effect};
 
 /// Anything, the schema included.
 const ANYTHING: Change = Change::Everything { schema: true };
+
+/// Whether names may mean something else after it.
+fn decides_names(effect: &Effect) -> bool {
+    match effect {
+        Effect::Set { name, .. }
+        | Effect::Reset { name }
+        | Effect::SetConfig { name, .. }
+        | Effect::SetConfigNamed { name } => path::decides(&name.to_lowercase()),
+        Effect::ResetAll | Effect::DiscardAll | Effect::SetConfigUnknown | Effect::Unknown => true,
+        _ => false,
+    }
+}
 
 impl Link<'_> {
     /// What a simple query does.
@@ -54,6 +70,9 @@ impl Link<'_> {
         let strings = self.standard_strings();
         self.x.told.bound(statement, strings);
         if let Some(cache) = self.rules.cache {
+            if let Some(effects) = &statement.effects {
+                self.decide_names(effects);
+            }
             self.note_source(cache, statement);
         }
     }
@@ -77,7 +96,7 @@ impl Link<'_> {
         let strings = self.standard_strings();
         let judged = match &statement.source {
             Source::Parse { query, .. } => {
-                cache.judge_statement(&statement.judged, query, strings, &self.client.settings)
+                cache.judge_statement(&statement.judged, query, strings, &self.settings_of_names())
             }
             Source::Sql { text } => match prepared_body(text, strings) {
                 Some(body) => self.judge(cache, body),
@@ -102,7 +121,37 @@ impl Link<'_> {
 
     fn judge(&self, cache: &PoolCache, text: &[u8]) -> Arc<Judged> {
         let strings = self.standard_strings();
-        cache.judge(text, strings, &self.client.settings)
+        cache.judge(text, strings, &self.settings_of_names())
+    }
+
+    /// What names are looked up by.
+    fn settings_of_names(&self) -> Cow<'_, Settings> {
+        match self.client.names_unsure {
+            // Not followed: the path is not known to the catalogs' judge.
+            true => Cow::Owned(
+                self.client
+                    .settings
+                    .with("search_path", "SET search_path TO DEFAULT"),
+            ),
+            false => Cow::Borrowed(&self.client.settings),
+        }
+    }
+
+    /// Whether these statements, which are about to be sent, set where names are looked for. The
+    /// session's settings do not tell of it before they are answered, nor of what is set for a
+    /// transaction only.
+    pub(super) fn decide_names(&mut self, statements: &[sql::Statement]) -> bool {
+        let of_executed = |effect: &Effect| match effect {
+            Effect::Execute { name, .. } => {
+                let statement = self.client.statement(name.as_bytes());
+                let effects = statement.and_then(|s| s.effects.as_deref());
+                effects.is_some_and(|all| all.iter().flat_map(|s| &s.effects).any(decides_names))
+            }
+            effect => decides_names(effect),
+        };
+        let decides = statements.iter().flat_map(|s| &s.effects).any(of_executed);
+        self.client.names_unsure |= decides;
+        decides
     }
 
     /// `needs` are the statements that this one names, under our names.

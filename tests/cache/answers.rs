@@ -119,6 +119,12 @@ const TOUCHING: &[(&str, &str)] = &[
         "select * from audit",
         "insert into defaulted default values",
     ),
+    ("select * from audit", "insert into numbers (n) values (1)"),
+    (
+        "select * from audit",
+        "insert into defaulting (id) values (1)",
+    ),
+    ("select * from audit", "insert into split_1 values (1)"),
 ];
 
 #[test]
@@ -150,6 +156,194 @@ fn every_kind_of_write_is_seen() {
 }
 
 #[test]
+fn arguments_of_what_is_executed_may_write() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let read = "select count(*) from audit";
+    let prepared = writer.query("prepare p(int) as select $1 from plain");
+    assert_eq!(prepared.code(), None);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("execute p(next_id())").code(), None);
+    assert_eq!(
+        cached.ask(&mut reader, read),
+        (vec![vec!["1".into()]], false)
+    );
+    cached.wait_ready(&mut reader);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("execute p(abs(1))").code(), None);
+    cached.assert_hit(&mut reader, read);
+}
+
+#[test]
+fn constraints_of_domains_may_write() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let domains = writer.query(
+        "create function checked(int) returns bool language plpgsql as $$
+         begin insert into audit values ('checked'); return true; end $$;
+         create domain checked_int int check (checked(value));
+         create domain checked_twice checked_int",
+    );
+    assert_eq!(domains.code(), None);
+    let read = "select count(*) from audit";
+    for (written, write) in ["select 1::checked_int", "select 1::checked_twice"]
+        .iter()
+        .enumerate()
+    {
+        cached.wait_ready(&mut reader);
+        cached.assert_hit(&mut reader, read);
+        assert_eq!(writer.query(write).code(), None);
+        let expected = vec![vec![(written + 1).to_string()]];
+        assert_eq!(cached.ask(&mut reader, read), (expected, false), "{write}");
+    }
+    // What has nothing to do with them changes nothing.
+    cached.wait_ready(&mut reader);
+    cached.assert_hit(&mut reader, read);
+    assert_eq!(writer.query("select now()").code(), None);
+    cached.assert_hit(&mut reader, read);
+}
+
+/// Before PostgreSQL 15, what partitions have of their parent's triggers counts as internal.
+#[test]
+fn triggers_of_a_partitioned_table_are_those_of_its_partitions() {
+    let cached = Cached::of_version(13);
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    let read = "select count(*) from audit";
+    cached.assert_hit(&mut reader, read);
+    let written = writer.query("insert into split_1 values (1)");
+    assert_eq!(written.code(), None);
+    assert_eq!(
+        cached.ask(&mut reader, read),
+        (vec![vec!["1".into()]], false)
+    );
+}
+
+/// What a transaction sets for itself decides about its writes as well.
+#[test]
+fn names_mean_what_the_transaction_has_set() {
+    let cached = Cached::start();
+    let (mut reader, mut writer) = (cached.client(), cached.client());
+    reader.query("set search_path to other");
+    let read = "select count(*) from plain";
+    let insert = "insert into plain values (1, 1)";
+    let mut written = 0;
+    for texts in [
+        &["begin", "set local search_path to other", insert, "commit"][..],
+        &["begin; set local search_path to other", insert, "commit"],
+        &[
+            "begin",
+            "select set_config('search_path', 'other', true)",
+            insert,
+            "commit",
+        ],
+        &["set search_path to other; insert into plain values (1, 1)"],
+        &[
+            "prepare p as select set_config('search_path', 'other', true)",
+            "begin",
+            "execute p",
+            insert,
+            "commit",
+        ],
+        &["begin", "set search_path to other", insert, "commit"],
+    ] {
+        cached.wait_ready(&mut cached.client());
+        cached.assert_hit(&mut reader, read);
+        for text in texts {
+            assert_eq!(writer.query(text).code(), None, "{text}");
+        }
+        written += 1;
+        assert_eq!(reader.query(read).value(), written.to_string(), "{texts:?}");
+        writer.query("reset search_path");
+    }
+    // The next transaction is followed again.
+    cached.assert_hit(&mut reader, read);
+    writer.query("insert into customers values (9, 'x')");
+    cached.assert_hit(&mut reader, read);
+    // What is sent without waiting for the answer.
+    let messages = [query("set search_path to other"), query(insert)];
+    writer.send(&messages.concat()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(writer.answer().code(), None);
+    }
+    assert_eq!(reader.query(read).value(), (written + 1).to_string());
+    cached.weir.assert_quiet();
+}
+
+/// The server passes over schemas of the path that the role may not use.
+#[test]
+fn names_mean_what_the_role_may_see() {
+    let cached = Cached::with("[users.low]\npassword = 'x'", "");
+    let mut owner = cached.client();
+    for sql in [
+        "create schema priv",
+        "create table priv.plain (like public.plain)",
+        "grant select on customers to amy",
+        "create role app",
+        "create role low login noinherit in role app",
+        "create schema inside",
+        "create table inside.plain (like public.plain)",
+        "grant usage on schema inside to app",
+        "grant all on inside.plain to app",
+        "alter role low set search_path = inside, public",
+    ] {
+        assert_eq!(owner.query(sql).code(), None, "{sql}");
+    }
+    cached.wait_ready(&mut owner);
+    let count = "select count(*) from plain";
+    let number = |n: &str| vec![vec![n.to_owned()]];
+    let ready = |client: &mut Wire, user: &str| {
+        until("the catalogs are known to this pool", || {
+            client.query("select count(*) from public.plain");
+            cached.row(user)["state"] == "ready"
+        });
+    };
+    // The pool's own role.
+    let mut amy = cached.weir.connect("amy", "postgres");
+    ready(&mut amy, "amy");
+    cached.assert_hit(&mut owner, count);
+    for sql in [
+        "set search_path = priv, public",
+        "insert into plain values (50, 50)",
+    ] {
+        assert_eq!(amy.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, count), (number("4"), false));
+    assert_eq!(amy.query(count).value(), "4");
+    let hits = || cached.row("amy")["hits"].clone();
+    let before = hits();
+    assert_eq!(amy.query(count).value(), "4");
+    assert_ne!(hits(), before, "what is sure is remembered");
+    owner.query("insert into plain values (51, 51)");
+    assert_eq!(amy.query(count).value(), "5");
+    // Another role: what it may use is not known.
+    let mut other = cached.client();
+    cached.assert_hit(&mut owner, count);
+    for sql in [
+        "set search_path = priv, public",
+        "set role amy",
+        "insert into plain values (52, 52)",
+    ] {
+        assert_eq!(other.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, count), (number("6"), false));
+    cached.assert_never(&mut other, count);
+    cached.assert_hit(&mut other, "select count(*) from customers");
+    // A role that may use more than the pool's own, with the path that both have from the beginning.
+    let inside = "select count(*) from inside.plain";
+    let mut low = cached.weir.connect("low", "postgres");
+    ready(&mut low, "low");
+    cached.assert_hit(&mut owner, inside);
+    for sql in ["set role app", "insert into plain values (1, 1)"] {
+        assert_eq!(low.query(sql).code(), None, "{sql}");
+    }
+    assert_eq!(cached.ask(&mut owner, inside), (number("1"), false));
+    // A role that is none.
+    low.query("set role none");
+    assert_eq!(low.query("select current_user::text").value(), "low");
+    cached.weir.assert_quiet();
+}
+
+#[test]
 fn writes_elsewhere_leave_it_alone() {
     let cached = Cached::start();
     let (mut reader, mut writer) = (cached.client(), cached.client());
@@ -158,6 +352,8 @@ fn writes_elsewhere_leave_it_alone() {
     for write in [
         "insert into other.plain values (9, 9)",
         "update customers set name = 'x'",
+        // Its foreign key has triggers that are those of its parent.
+        "insert into visits_1 values (4)",
         "begin; insert into other.plain values (8, 8); rollback",
         "begin; update plain set n = 0; rollback",
         "select nextval('seq'), random(), pg_sleep(0), set_config('a.b', 'c', false)",

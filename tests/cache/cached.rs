@@ -16,9 +16,16 @@ impl Cached {
         Cached::with("", "")
     }
 
+    pub fn of_version(version: u32) -> Cached {
+        Cached::on(Postgres::start_version(version), "", "")
+    }
+
     /// `cache` goes below `[pools.postgres.cache]`, `general` below `[general]`.
     pub fn with(cache: &str, general: &str) -> Cached {
-        let pg = Postgres::start();
+        Cached::on(Postgres::start(), cache, general)
+    }
+
+    fn on(pg: Postgres, cache: &str, general: &str) -> Cached {
         let mut admin = pg.client();
         for statement in SCHEMA.split("--;") {
             let answer = admin.query(statement);

@@ -269,6 +269,49 @@ fn the_log_tells_of_changes_in_other_versions() {
     changes_are_seen("replication", 18);
 }
 
+/// What logical replication writes fires no triggers of statements.
+#[test]
+fn what_a_subscription_writes_is_not_followed_by_notifications() {
+    let publisher = Postgres::start();
+    let mut upstream = publisher.client();
+    for sql in [
+        "create table busy (n bigint)",
+        "create table part_1 (k int, v int)",
+        "create publication p for table busy, part_1",
+    ] {
+        assert_eq!(upstream.query(sql).code(), None, "{sql}");
+    }
+    let mut followed = Followed::start("notify", 15);
+    let mut client = followed.weir.client();
+    let reads = ["busy", "part", "part_1"].map(|t| format!("select count(*) from {t}"));
+    for read in &reads {
+        followed.warm(&mut client, read);
+    }
+    let subscribe = format!(
+        "create subscription s connection 'host=127.0.0.1 port={} user=postgres dbname=postgres' \
+         publication p with (copy_data = false)",
+        publisher.port
+    );
+    assert_eq!(followed.outside.query(&subscribe).code(), None);
+    thread::sleep(Duration::from_secs_f64(LAG));
+    let why = |sql: &str| followed.weir.show(&format!("CACHE FOR '{sql}'")).remove(0);
+    for read in &reads {
+        until("the catalogs are known", || {
+            client.query(read);
+            why(read)["reason"] != "no_catalog"
+        });
+        assert_eq!(why(read)["reason"], "not_followed", "{read}");
+    }
+    upstream.query("insert into busy values (1); insert into part_1 values (1, 1)");
+    for (read, expected) in reads.iter().zip(["2", "3", "2"]) {
+        until("it has arrived", || client.query(read).value() == expected);
+    }
+    // The others are.
+    followed.warm(&mut client, "select count(*) from part_2");
+    followed.warm(&mut client, "select count(*) from calm");
+    followed.outside.query("drop subscription s");
+}
+
 fn a_lost_feed_bypasses(kind: &str) {
     let mut followed = Followed::start(kind, 15);
     let mut client = followed.weir.client();

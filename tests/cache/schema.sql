@@ -22,6 +22,8 @@ create table customers (id int primary key, name text);
 create table orders (id int primary key,
     customer int references customers on delete cascade on update cascade);
 create table lines (id int primary key, order_id int references orders on delete set null);
+create table visits (customer int references customers) partition by list (customer);
+create table visits_1 partition of visits default;
 insert into customers values (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');
 insert into orders values (10, 1), (20, 2), (30, 3), (40, 4);
 insert into lines values (100, 10), (200, 20), (300, 30), (400, 40);
@@ -40,6 +42,14 @@ create rule r as on insert to ruled do also insert into ruled_log values (new.x)
 create function next_id() returns int language plpgsql as $$
 begin insert into audit values ('default'); return 1; end $$;
 create table defaulted (id int default next_id(), n int);
+create domain numbered int default next_id();
+create table numbers (id numbered, n int);
+create table plain_numbers (id int, n int);
+create view defaulting as select id, n from plain_numbers;
+alter view defaulting alter n set default next_id();
+create table split (k int) partition by list (k);
+create table split_1 partition of split for values in (1);
+create trigger t after insert on split for each row execute function audit_it();
 --;
 create sequence seq;
 create sequence calls;

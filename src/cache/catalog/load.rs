@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use super::functions::{Function, Volatility};
-use super::{Catalog, ForeignKey, Kind, Relation, Trigger, TypeKind};
+use super::{Catalog, ForeignKey, Kind, Relation, Trigger, TypeKind, Usage};
 use crate::cache::Oid;
 use crate::cache::analysis::analyse;
 use crate::cache::facts::Name;
@@ -80,10 +80,18 @@ impl Catalog {
 
     fn take(&mut self, row: &Fields<'_>) -> Option<()> {
         match row.text(0)? {
-            "isolation" => self.read_committed = row.text(1)? == "read committed",
+            "session" => {
+                self.read_committed = row.text(1)? == "read committed";
+                self.path_setting = row.boxed(2)?;
+                self.user = row.boxed(3)?;
+            }
             "path" => self.default_path.push(row.boxed(1)?),
             "schema" => {
-                self.schemas.insert(row.boxed(1)?);
+                let usage = Usage {
+                    own: row.flag(2),
+                    everybody: row.flag(3),
+                };
+                self.schemas.insert(row.boxed(1)?, usage);
             }
             "relation" => self.take_relation(row)?,
             "system" => {
@@ -147,10 +155,12 @@ impl Catalog {
                 let kinds = self.types.entry(row.boxed(2)?).or_default();
                 kinds.push((row.boxed(1)?, kind));
             }
+            "domain" => {
+                self.odd_domains.insert(row.boxed(1)?);
+            }
             "odd" => match row.text(1)? {
                 "cast" => self.odd_casts = true,
-                "schema" => self.functions.some_change_schema = true,
-                _ => self.odd_domains = true,
+                _ => self.functions.some_change_schema = true,
             },
             _ => return None,
         }

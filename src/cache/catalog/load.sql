@@ -1,10 +1,13 @@
 BEGIN READ ONLY;
-SELECT 'isolation', pg_catalog.current_setting('default_transaction_isolation');
+SELECT 'session', pg_catalog.current_setting('default_transaction_isolation'),
+       pg_catalog.current_setting('search_path'), current_user;
 SELECT 'path', s FROM unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS u(s, n) ORDER BY n;
 -- From here on every name must be written in full, and definitions of views write theirs so.
 SET LOCAL search_path TO '';
 SET LOCAL standard_conforming_strings TO on;
-SELECT 'schema', nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)';
+SELECT 'schema', nspname, pg_catalog.has_schema_privilege(oid, 'USAGE'),
+       pg_catalog.has_schema_privilege('public', oid, 'USAGE')
+FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(temp|toast)';
 SELECT 'relation', c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity,
        EXISTS (SELECT FROM pg_catalog.pg_attribute a
                JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -27,13 +30,24 @@ FROM pg_catalog.pg_constraint WHERE contype = 'f';
 SELECT 'trigger', t.tgrelid, t.tgtype, n.nspname, p.proname
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D';
+WHERE t.tgenabled <> 'D'
+  -- Before PostgreSQL 15 what a partition has of its parent's triggers counts as internal. That of
+  -- foreign keys does in all versions.
+  AND (NOT t.tgisinternal OR t.tgparentid <> 0 AND n.nspname <> 'pg_catalog');
 SELECT DISTINCT 'rule', ev_class FROM pg_catalog.pg_rewrite WHERE rulename <> '_RETURN';
 -- Volatile functions of users behind defaults and constraints, and behind policies.
 SELECT DISTINCT h.kind, h.relation, n.nspname, p.proname
 FROM (SELECT 'hidden' AS kind, a.adrelid AS relation, d.refobjid AS function
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid
       WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      UNION ALL
+      -- Of domains, which give columns theirs.
+      SELECT 'hidden', a.attrelid, d.refobjid
+      FROM pg_catalog.pg_depend d
+      JOIN pg_catalog.pg_type t ON t.oid = d.objid AND t.typtype = 'd'
+      JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+      WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
         AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
       UNION ALL
       SELECT 'hidden', c.conrelid, d.refobjid
@@ -50,12 +64,24 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.provolatile = 'v' AND n.nspname <> 'pg_catalog';
 SELECT 'qual', polrelid, pg_catalog.pg_get_expr(polqual, polrelid)
 FROM pg_catalog.pg_policy WHERE polcmd IN ('r', '*') AND polqual IS NOT NULL;
-SELECT DISTINCT 'odd', 'domain'
-FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
-JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
-WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.contypid <> 0
-  AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-  AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace;
+-- Domains whose constraints call volatile functions of users, and types that are made of them.
+WITH RECURSIVE odd (type) AS (
+  SELECT c.contypid
+  FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
+  JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+  WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND c.contypid <> 0
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    AND p.provolatile = 'v' AND p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
+  UNION
+  SELECT m.whole FROM odd JOIN (
+    SELECT t.typbasetype AS part, t.oid AS whole FROM pg_catalog.pg_type t WHERE t.typbasetype <> 0
+    UNION ALL
+    SELECT t.typelem, t.oid FROM pg_catalog.pg_type t WHERE t.typelem <> 0
+    UNION ALL
+    SELECT a.atttypid, c.reltype
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relkind = 'c') m ON m.part = odd.type)
+SELECT DISTINCT 'domain', t.typname FROM odd JOIN pg_catalog.pg_type t ON t.oid = odd.type;
 SELECT DISTINCT 'view', r.ev_class, d.refobjid
 FROM pg_catalog.pg_rewrite r
 JOIN pg_catalog.pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')

@@ -9,7 +9,7 @@ pub(super) enum Found<'a> {
     System,
     Temporary,
     Nothing,
-    /// It depends on a search path that is not known.
+    /// It depends on a search path that is not known, or on what the role may use.
     Unknown,
 }
 
@@ -23,15 +23,36 @@ impl Catalog {
         };
         // pg_catalog comes first unless it is listed (PostgreSQL docs, "The System Catalog
         // Schema").
-        let implicit = !schemas.iter().any(|s| **s == *"pg_catalog");
-        let first = implicit.then_some("pg_catalog");
-        for schema in first.into_iter().chain(schemas.iter().map(|s| &**s)) {
-            match self.find_in(schema, &name.name) {
-                Found::Nothing => {}
-                found => return found,
+        let implicit = !schemas.iter().any(|s| *s.schema == *"pg_catalog");
+        let first = implicit.then_some(("pg_catalog", true));
+        let listed = schemas.iter().map(|s| (&*s.schema, s.certain));
+        // Found where the server may not look: it means this, or nothing, or what comes later.
+        let mut maybe = None;
+        for (schema, certain) in first.into_iter().chain(listed) {
+            match (self.find_in(schema, &name.name), &maybe) {
+                (Found::Nothing, _) => {}
+                (_, Some(_)) => return Found::Unknown,
+                (found, None) if certain => return found,
+                (found, None) => maybe = Some(found),
             }
         }
-        Found::Nothing
+        maybe.unwrap_or(Found::Nothing)
+    }
+
+    /// All relations that a name may stand for, if it stands for one at all.
+    pub(super) fn may_mean(
+        &self,
+        name: &Name,
+        path: &SearchPath,
+    ) -> impl Iterator<Item = &Relation> {
+        let (known, possible) = match self.find(name, path) {
+            Found::Relation(relation) => (Some(relation), None),
+            Found::Unknown => (None, self.by_name.get(&name.name)),
+            Found::System | Found::Temporary | Found::Nothing => (None, None),
+        };
+        let possible = possible.into_iter().flatten();
+        let possible = possible.filter_map(|oid| self.relations.get(oid));
+        known.into_iter().chain(possible)
     }
 
     fn find_in(&self, schema: &str, name: &str) -> Found<'_> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::names::Found;
 use super::{Catalog, Declared, Kind, ReadPlan, Relation, SearchPath, TypeKind};
 use crate::cache::Oid;
 use crate::cache::facts::{Facts, Mentions, Name, Read, Refusal};
@@ -71,10 +70,10 @@ impl Catalog {
         }
         // What the syntax tree may have missed.
         for name in &mentions.identifiers {
-            let Found::Relation(relation) = self.find(name, path) else {
+            if read.relations.contains(name) {
                 continue;
-            };
-            if !read.relations.contains(name) {
+            }
+            for relation in self.may_mean(name, path) {
                 self.depend(relation, declared, closure, depth)
                     .map_err(|_| Refusal::AmbiguousName(name.to_string().into()))?;
             }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::names::Found;
 use super::{Catalog, Kind, Relation, SearchPath};
 use crate::cache::Oid;
 use crate::cache::facts::{Facts, Mentions, Read};
@@ -52,13 +51,9 @@ impl Catalog {
             return false;
         }
         // What the syntax tree may have missed.
-        mentions
-            .identifiers
-            .iter()
-            .all(|name| match self.find(name, path) {
-                Found::Relation(relation) => self.is_on_replicas(relation, seen, depth),
-                _ => true,
-            })
+        let mentioned = mentions.identifiers.iter();
+        let mut mentioned = mentioned.flat_map(|name| self.may_mean(name, path));
+        mentioned.all(|relation| self.is_on_replicas(relation, seen, depth))
     }
 
     /// Whether reading it runs nothing that is not known, and a replica has it.

@@ -5,13 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use super::names::Found;
 use super::{Catalog, Declared, Effect, Kind, Relation, SearchPath, Unknown};
 use crate::cache::Oid;
-use crate::cache::facts::{Action, Mentions, Name, Write};
+use crate::cache::facts::{Action, Facts, Mentions, Name, Write};
 
 /// Journal of `pg_trigger.tgtype`.
 const INSERT: u16 = 4;
 const DELETE: u16 = 8;
 const UPDATE: u16 = 16;
 const TRUNCATE: u16 = 32;
+
+const ODD_DOMAIN: &str = "domain with a volatile constraint";
 
 const OPAQUE: Unknown = Unknown::rows("opaque view");
 
@@ -51,6 +53,20 @@ impl Catalog {
         }
     }
 
+    /// What a statement does by what it mentions, which says of itself that it writes nothing.
+    pub(super) fn runs(
+        &self,
+        facts: &Facts,
+        mentions: &Mentions,
+        path: &SearchPath,
+        declared: &Declared,
+    ) -> Effect {
+        if self.converts_oddly(facts, mentions) {
+            return Effect::Everything(self.functions.unknown(ODD_DOMAIN));
+        }
+        self.writes(&[], mentions, path, declared)
+    }
+
     fn touched(
         &self,
         writes: &[Write],
@@ -61,8 +77,8 @@ impl Catalog {
         let mut touched = Touched::default();
         let nothing = writes.is_empty();
         self.check(mentions, path, declared, &mut touched, &mut BTreeSet::new())?;
-        if !nothing && self.odd_domains {
-            return Err(self.functions.unknown("domain with a volatile constraint"));
+        if !nothing && !self.odd_domains.is_empty() {
+            return Err(self.functions.unknown(ODD_DOMAIN));
         }
         for write in writes {
             let target = self.target(&write.target, path)?;
@@ -96,10 +112,8 @@ impl Catalog {
     ) -> Result<(), Unknown> {
         self.functions
             .check_writes(mentions, declared, &mut touched.declared)?;
-        for name in &mentions.identifiers {
-            let Found::Relation(relation) = self.find(name, path) else {
-                continue;
-            };
+        let mentioned = mentions.identifiers.iter();
+        for relation in mentioned.flat_map(|name| self.may_mean(name, path)) {
             self.hidden(&self.policy_calls, relation, declared, touched)?;
             if relation.kind == Kind::View && views.insert(relation.oid) {
                 let Some(facts) = &relation.definition else {
@@ -107,11 +121,28 @@ impl Catalog {
                 };
                 let nowhere = SearchPath(Some([].into()));
                 for statement in &facts.statements {
+                    if self.converts_oddly(facts, &statement.mentions) {
+                        return Err(self.functions.unknown(ODD_DOMAIN));
+                    }
                     self.check(&statement.mentions, &nowhere, declared, touched, views)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a statement, with these facts of its text, makes values of a domain whose constraint
+    /// runs what may write.
+    fn converts_oddly(&self, facts: &Facts, mentions: &Mentions) -> bool {
+        if self.odd_domains.is_empty() {
+            return false;
+        }
+        let is_odd = |name: &Name| self.odd_domains.contains(&name.name);
+        match &facts.read {
+            Ok(read) => read.types.iter().any(is_odd),
+            // Without a syntax tree it may be any name.
+            Err(_) => mentions.identifiers.iter().any(is_odd),
+        }
     }
 
     /// `events` happen to rows of a relation.
@@ -133,6 +164,8 @@ impl Catalog {
             return Err(self.functions.unknown("rule"));
         }
         self.check_triggers(relation, events, declared, touched)?;
+        // A view may have defaults of its own.
+        self.hidden(&self.hidden_calls, relation, declared, touched)?;
         match relation.kind {
             Kind::Foreign => return Err(Unknown::rows("foreign table")),
             Kind::Sequence => return Err(Unknown::rows("sequence")),
@@ -148,7 +181,6 @@ impl Catalog {
             }
             Kind::Table | Kind::Partitioned => {}
         }
-        self.hidden(&self.hidden_calls, relation, declared, touched)?;
         self.hidden(&self.policy_calls, relation, declared, touched)?;
         touched.relations.insert(relation.oid);
         for child in self.children.get(&relation.oid).into_iter().flatten() {
