@@ -196,6 +196,8 @@ fn a_read_only_transaction_that_comes_to_write_has_written() {
     let delay = "alter system set recovery_min_apply_delay = '3s'";
     assert_eq!(pair.standby.client().query(delay).code(), None);
     pair.standby.crash();
+    // Who has asked it at that moment is told so.
+    until("it is missed", || wire.query(PORT).code().is_none());
     pair.wait_for(&mut wire, PORT, "primary");
     for sql in [
         "begin read only",

@@ -81,10 +81,10 @@ fn a_server_that_is_away_for_long_is_tried_again_all_the_time() {
     let before = proxy.accepted();
     wire.send(&query("select 1")).unwrap();
     thread::sleep(Duration::from_secs(12));
-    // After five in the first 2 s, 8 if each pause is as long as it may be. Doubled without an end, there
-    // would be three more.
+    // After five in the first 2 s, 8 if each pause is as long as it may be; on a busy machine a few less. Doubled
+    // without an end, there would be three more.
     let attempts = proxy.accepted() - before;
-    assert!((12..=24).contains(&attempts), "{attempts} attempts");
+    assert!((10..=24).contains(&attempts), "{attempts} attempts");
     proxy.heal();
     let began = Instant::now();
     assert_eq!(wire.answer().value(), "1");
