@@ -90,15 +90,12 @@ impl Entry {
     #[inline]
     pub fn age(&self, now: u64, life: &Life) -> Age {
         let millis = |time: Duration| time.as_millis() as u64;
-        let (ttl, stale) = match self.ending {
-            Ending::Complete => (millis(life.ttl), millis(life.stale)),
-            Ending::Error { .. } => (millis(life.errors), 0),
-        };
-        let expires = self.expires.min(self.filled.saturating_add(ttl));
+        let (ttl, stale) = life.of(self.ending);
+        let expires = self.expires.min(self.filled.saturating_add(millis(ttl)));
         if now < expires {
             return Age::Fresh;
         }
-        if now >= self.stale_until.min(expires.saturating_add(stale)) {
+        if now >= self.stale_until.min(expires.saturating_add(millis(stale))) {
             return Age::Over;
         }
         let renewing = self.renewing.load(Ordering::Relaxed);

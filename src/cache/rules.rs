@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 use super::catalog::{Declared, FunctionEffects, TableEffects};
 use super::facts::Name;
 use crate::config::{CacheRule, CacheSettings, RowSecurity};
+use crate::session::recording::Ending;
 
 #[derive(Debug)]
 pub struct Rules {
@@ -31,6 +32,16 @@ pub struct Life {
     pub errors: Duration,
     /// Not for later: only those who ask while it is being asked for are given it.
     pub passing: bool,
+}
+
+impl Life {
+    /// How long an answer that ends so is fresh, and how long it may be given after that.
+    pub fn of(&self, ending: Ending) -> (Duration, Duration) {
+        match ending {
+            Ending::Complete => (self.ttl, self.stale),
+            Ending::Error { .. } => (self.errors, Duration::ZERO),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::asked::{Asked, Shape};
 use super::io_steps::Fill as Filled;
@@ -417,10 +416,7 @@ impl Fill {
             .fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
         let ending = recording.ending();
         let (description, rows) = recording.into_parts();
-        let (ttl, stale) = match ending {
-            Ending::Complete => (self.life.ttl, self.life.stale),
-            Ending::Error { .. } => (self.life.errors, Duration::ZERO),
-        };
+        let (ttl, stale) = self.life.of(ending);
         // The answer is as old as the question.
         let filled = self.began / 1000;
         let expires = filled + ttl.as_millis() as u64;
